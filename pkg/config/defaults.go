@@ -1,0 +1,58 @@
+package config
+
+import "path"
+
+// DockerHub is the canonical host of images without one, and dockerHubEndpoint
+// where its API really answers: docker.io itself serves a web site.
+const (
+	DockerHub         = "docker.io"
+	dockerHubEndpoint = "https://index.docker.io"
+)
+
+// fillDefaults sets what the file leaves out. It runs before the checks, so
+// that a default which does not work is reported as well.
+func (p *Pipeline) fillDefaults() {
+	setDefault(&p.Source.Branch, "main")
+	setDefault(&p.Identity.Name, "propagator")
+	setDefault(&p.Identity.Email, "propagator@localhost")
+	for name, r := range p.Registries {
+		setDefault(&r.Retention, Keep)
+		if r.URL != "" {
+			setDefault(&r.Endpoint, endpointOf(r.URL))
+		}
+		p.Registries[name] = r
+	}
+	for i := range p.Environments {
+		p.Environments[i].fillDefaults(p.Name)
+	}
+}
+
+func (e *Environment) fillDefaults(pipeline string) {
+	if !e.First() {
+		setDefault(&e.Branch, "environments/"+e.Name)
+		setDefault(&e.Promote, Manual)
+	}
+	if len(e.Destinations) == 0 {
+		e.Destinations = []Destination{{}}
+	}
+	for i := range e.Destinations {
+		d := &e.Destinations[i]
+		if d.Server == "" {
+			setDefault(&d.Cluster, inCluster)
+		}
+		setDefault(&d.Namespace, pipeline+"-"+e.Name)
+	}
+	for i := range e.Applications {
+		a := &e.Applications[i]
+		if a.Path != "" {
+			setDefault(&a.Name, path.Base(a.Path))
+		}
+		setDefault(&a.ReleaseName, a.Name)
+	}
+}
+
+func setDefault[T ~string](field *T, value T) {
+	if *field == "" {
+		*field = value
+	}
+}

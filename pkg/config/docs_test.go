@@ -1,0 +1,78 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const manual = "../../docs/configuration.md"
+
+func TestManualParses(t *testing.T) {
+	text, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatchIndex(text, -1)
+	if len(blocks) < 2 {
+		t.Fatalf("%d yaml blocks in %s", len(blocks), manual)
+	}
+	for _, block := range blocks {
+		if _, err := Parse(text[block[2]:block[3]], ""); err != nil {
+			line := 1 + strings.Count(string(text[:block[2]]), "\n")
+			t.Errorf("the example at line %d: %v", line, err)
+		}
+	}
+}
+
+// TestManualComplete: every field that is read has a row in a table of the
+// manual, and every row names a field that is read.
+func TestManualComplete(t *testing.T) {
+	text, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllSubmatch(text, -1) {
+		documented[string(row[1])] = true
+	}
+	d := &decoder{report: newReport("")}
+	known := map[string]bool{}
+	for prefix, fields := range map[string][]field{
+		"":                                 pipelineFields(d, &Pipeline{}),
+		"metadata.":                        metadataFields(d, &Pipeline{}),
+		"source.":                          sourceFields(d, &Source{}),
+		"registries.<name>.":               registryFields(d, &Registry{}),
+		"upstreams[].":                     upstreamFields(d, &Upstream{}),
+		"images[].":                        imageFields(d, &ImagePath{}),
+		"identity.":                        identityFields(d, &Identity{}),
+		"environments[].":                  environmentFields(d, &Environment{}),
+		"environments[].gates[].":          gateFields(d, &Gate{}),
+		"environments[].gates[].approval.": approvalFields(d, &ApprovalGate{}),
+		"environments[].destinations[].":   destinationFields(d, &Destination{}),
+		"environments[].applications[].":   applicationFields(d, &Application{}),
+		"environments[].capabilities.":     capabilitiesFields(d, &Capabilities{}),
+	} {
+		for _, f := range fields {
+			known[prefix+f.name] = true
+			if !documented[prefix+f.name] {
+				t.Errorf("%s has no row for %s", manual, prefix+f.name)
+			}
+		}
+	}
+	for name := range documented {
+		if !known[name] {
+			t.Errorf("%s has a row for %s, which does not exist", manual, name)
+		}
+	}
+	// What was listed above by hand is all there is: every function of fields
+	// in the source is one of the thirteen.
+	source, err := os.ReadFile("parse.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(regexp.MustCompile(`(?m)^func \w+Fields\(`).FindAll(source, -1)); n != 13 {
+		t.Errorf("parse.go knows %d kinds of objects; list them here", n)
+	}
+}

@@ -1,0 +1,161 @@
+package config
+
+import "go.yaml.in/yaml/v3"
+
+// Parse reads the text of a propagator.yaml. The pipeline it returns is valid
+// and has every default filled in. File is only used in messages; when empty
+// it is propagator.yaml. The error is of type [Faults] and lists everything
+// that is wrong, sorted by line.
+func Parse(text []byte, file string) (*Pipeline, error) {
+	r := newReport(file)
+	root := r.document(text)
+	if root == nil {
+		return nil, r.err()
+	}
+	d := &decoder{report: r}
+	p := &Pipeline{}
+	if v, ok := d.enter("", nil, root); ok {
+		d.object(v, "field", pipelineFields(d, p))
+	}
+	p.fillDefaults()
+	r.checkPipeline(p)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func pipelineFields(d *decoder, p *Pipeline) []field {
+	var apiVersion, kind string
+	return []field{
+		required("apiVersion", oneOf(d, &apiVersion, APIVersion)),
+		required("kind", oneOf(d, &kind, Kind)),
+		required("metadata", objectOf(d, p, metadataFields)),
+		optional("source", objectOf(d, &p.Source, sourceFields)),
+		required("registries", func(v value) { d.registries(v, p) }),
+		optional("upstreams", listOf(d, &p.Upstreams, upstreamFields)),
+		optional("images", listOf(d, &p.Images, imageFields)),
+		optional("identity", objectOf(d, &p.Identity, identityFields)),
+		required("environments", listOf(d, &p.Environments, environmentFields)),
+	}
+}
+
+func metadataFields(d *decoder, p *Pipeline) []field {
+	return []field{required("name", d.text(&p.Name))}
+}
+
+func sourceFields(d *decoder, s *Source) []field {
+	return []field{optional("branch", d.text(&s.Branch))}
+}
+
+func (d *decoder) registries(v value, p *Pipeline) {
+	p.Registries = map[string]Registry{}
+	d.mapping(v, func(name string, keyNode, node *yaml.Node) {
+		registry := Registry{Name: name}
+		if inner, ok := d.enter(join(v.path, name), keyNode, node); ok {
+			d.object(inner, "field", registryFields(d, &registry))
+		}
+		p.Registries[name] = registry
+	})
+}
+
+func registryFields(d *decoder, r *Registry) []field {
+	return []field{
+		required("url", d.text(&r.URL)),
+		optional("endpoint", d.text(&r.Endpoint)),
+		optional("retention", oneOf(d, &r.Retention, Keep, Ephemeral)),
+	}
+}
+
+func upstreamFields(d *decoder, u *Upstream) []field {
+	return []field{
+		required("host", d.text(&u.Host)),
+		required("endpoint", d.text(&u.Endpoint)),
+	}
+}
+
+func imageFields(d *decoder, i *ImagePath) []field {
+	return []field{
+		required("kind", d.text(&i.Kind)),
+		optional("group", d.text(&i.Group)),
+		required("path", d.text(&i.Path)),
+	}
+}
+
+func identityFields(d *decoder, i *Identity) []field {
+	return []field{
+		optional("name", d.text(&i.Name)),
+		optional("email", d.text(&i.Email)),
+	}
+}
+
+func environmentFields(d *decoder, e *Environment) []field {
+	return []field{
+		required("name", d.text(&e.Name)),
+		optional("after", d.texts(&e.After)),
+		required("path", d.text(&e.Path)),
+		optional("branch", d.text(&e.Branch)),
+		required("registry", d.text(&e.Registry)),
+		optional("promote", oneOf(d, &e.Promote, Auto, Manual)),
+		optional("gates", d.list(func(v value) {
+			var gate Gate
+			if v.node != nil && d.filled(v, "write {approval: {count: 1}} or {soak: 4h}") {
+				d.object(v, "gate", gateFields(d, &gate))
+			}
+			e.Gates = append(e.Gates, gate)
+		})),
+		optional("destinations", listOf(d, &e.Destinations, destinationFields)),
+		optional("applications", listOf(d, &e.Applications, applicationFields)),
+		optional("capabilities", func(v value) {
+			e.Capabilities = &Capabilities{}
+			if !d.filled(v, "give kubeVersion or apiVersions, or remove it") {
+				return
+			}
+			d.object(v, "field", capabilitiesFields(d, e.Capabilities))
+		}),
+	}
+}
+
+func gateFields(d *decoder, g *Gate) []field {
+	return []field{
+		optional("approval", func(v value) {
+			g.Approval = &ApprovalGate{Count: 1}
+			d.object(v, "field", approvalFields(d, g.Approval))
+		}),
+		optional("soak", func(v value) {
+			g.Soak = &SoakGate{}
+			d.duration(&g.Soak.For)(v)
+		}),
+	}
+}
+
+func approvalFields(d *decoder, a *ApprovalGate) []field {
+	return []field{optional("count", d.number(&a.Count))}
+}
+
+func destinationFields(d *decoder, t *Destination) []field {
+	return []field{
+		optional("cluster", d.text(&t.Cluster)),
+		optional("server", d.text(&t.Server)),
+		optional("namespace", d.text(&t.Namespace)),
+	}
+}
+
+func applicationFields(d *decoder, a *Application) []field {
+	return []field{
+		optional("name", d.text(&a.Name)),
+		required("path", d.text(&a.Path)),
+		optional("renderer", oneOf(d, &a.Renderer, RendererKustomize, RendererHelm, RendererYAML)),
+		optional("releaseName", d.text(&a.ReleaseName)),
+		optional("values", d.texts(&a.Values)),
+		optional("namespace", d.text(&a.Namespace)),
+		optional("empty", d.flag(&a.Empty)),
+	}
+}
+
+func capabilitiesFields(d *decoder, c *Capabilities) []field {
+	return []field{
+		optional("kubeVersion", d.text(&c.KubeVersion)),
+		optional("apiVersions", d.texts(&c.APIVersions)),
+	}
+}
