@@ -1,0 +1,245 @@
+package remote
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+)
+
+const (
+	maxRedirects = 10
+	// compressFrom is the size in bytes from which a request is sent
+	// compressed, as git does.
+	compressFrom = 1024
+)
+
+// httpDialer speaks git's smart http protocol.
+type httpDialer struct {
+	base        string // without trailing slash and without userinfo
+	client      *http.Client
+	auth        Auth
+	onRoundTrip func(RoundTrip)
+	log         *slog.Logger
+}
+
+func (d *httpDialer) stateless() bool { return true }
+
+func (d *httpDialer) host() string {
+	u, err := url.Parse(d.base)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// httpClient makes the client of one Repo, with redirects under our rules.
+func httpClient(o Options) (*http.Client, error) {
+	client := &http.Client{}
+	if o.HTTPClient != nil {
+		if len(o.CABundle) > 0 || o.InsecureSkipTLS {
+			return nil, errors.New("give an HTTP client or TLS options, not both")
+		}
+		*client = *o.HTTPClient
+	} else if base, ok := http.DefaultTransport.(*http.Transport); ok {
+		t := base.Clone()
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLS} //nolint:gosec // asked for by name
+		if len(o.CABundle) > 0 {
+			pool, err := x509.SystemCertPool()
+			if err != nil {
+				pool = x509.NewCertPool()
+			}
+			if !pool.AppendCertsFromPEM(o.CABundle) {
+				return nil, errors.New("the CA bundle has no PEM certificate")
+			}
+			t.TLSClientConfig.RootCAs = pool
+		}
+		client.Transport = t
+	}
+	client.CheckRedirect = checkRedirect
+	return client, nil
+}
+
+// checkRedirect follows redirects of the first request only, never from https
+// to http, and takes the credentials along only within their origin.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if req.Method != http.MethodGet || via[0].Method != http.MethodGet {
+		return http.ErrUseLastResponse
+	}
+	if len(via) >= maxRedirects {
+		return errors.New("too many redirects")
+	}
+	for _, hop := range append(via[1:len(via):len(via)], req) {
+		if via[0].URL.Scheme == "https" && hop.URL.Scheme != "https" {
+			return errors.New("redirect from https to http refused")
+		}
+		if !sameOrigin(via[0].URL, hop.URL) {
+			req.Header.Del("Authorization")
+		}
+	}
+	return nil
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+}
+
+// authorize adds the credentials to a request to their own origin.
+func (d *httpDialer) authorize(req *http.Request) {
+	home, err := url.Parse(d.base)
+	if err != nil || !sameOrigin(home, req.URL) {
+		return
+	}
+	switch {
+	case d.auth.BearerToken != "":
+		req.Header.Set("Authorization", "Bearer "+d.auth.BearerToken)
+	case d.auth.Username != "" || d.auth.Password != "":
+		req.SetBasicAuth(d.auth.Username, d.auth.Password)
+	}
+}
+
+func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+"/info/refs?service=git-"+string(s), nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := d.send(req, string(s)+" refs", 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if err := wantType(res, "application/x-git-"+string(s)+"-advertisement"); err != nil {
+		return nil, err
+	}
+	adv, err := readAdvertisement(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	// Later requests go where the first was redirected to.
+	final := *res.Request.URL
+	final.RawQuery = ""
+	base, ok := strings.CutSuffix(final.String(), "/info/refs")
+	if !ok {
+		return nil, fmt.Errorf("%w: redirected to a page that is no repository", errMalformed)
+	}
+	return &httpSession{dialer: d, service: s, base: base, adv: adv}, nil
+}
+
+// httpSession keeps the advertisement; there is no connection state.
+type httpSession struct {
+	dialer  *httpDialer
+	service service
+	base    string
+	adv     *packp.AdvRefs
+}
+
+func (s *httpSession) advertised() *packp.AdvRefs { return s.adv }
+func (s *httpSession) close()                     {}
+
+func (s *httpSession) exchange(ctx context.Context, request []byte) (io.ReadCloser, error) {
+	body, encoding := request, ""
+	if s.service == uploadPack && len(request) >= compressFrom {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(request) // a bytes.Buffer does not fail
+		_ = z.Close()
+		body, encoding = b.Bytes(), "gzip"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/git-"+string(s.service), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-git-"+string(s.service)+"-request")
+	req.Header.Set("Accept", "application/x-git-"+string(s.service)+"-result")
+	if encoding != "" {
+		req.Header.Set("Content-Encoding", encoding)
+	}
+	res, err := s.dialer.send(req, string(s.service), int64(len(body)))
+	if err != nil {
+		return nil, err
+	}
+	if err := wantType(res, "application/x-git-"+string(s.service)+"-result"); err != nil {
+		_ = res.Body.Close()
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// send does one request. The body of the response counts what is read and
+// reports the round trip when it is closed.
+func (d *httpDialer) send(req *http.Request, kind string, sent int64) (*http.Response, error) {
+	req.Header.Set("User-Agent", capability.DefaultAgent())
+	d.authorize(req)
+	authenticated := req.Header.Get("Authorization") != ""
+	res, err := d.client.Do(req)
+	if err != nil {
+		var outer *url.Error
+		if errors.As(err, &outer) {
+			err = outer.Err // without the URL, which the message has already
+		}
+		return nil, err
+	}
+	res.Body = &countedBody{ReadCloser: res.Body, report: func(received int64) {
+		d.log.DebugContext(req.Context(), "git round trip", "kind", kind, "status", res.StatusCode, "sent", sent, "received", received)
+		if d.onRoundTrip != nil {
+			d.onRoundTrip(RoundTrip{Kind: kind, BytesSent: sent, BytesReceived: received})
+		}
+	}}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	return nil, statusError(res.StatusCode, plainText(res), authenticated)
+}
+
+// plainText is the server's explanation unless it is a page for browsers.
+func plainText(res *http.Response) string {
+	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind != "text/plain" {
+		return ""
+	}
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxText)) // as much as there is
+	return strings.TrimSpace(string(text))
+}
+
+func wantType(res *http.Response, want string) error {
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if kind == want {
+		return nil
+	}
+	return fmt.Errorf("%w: content type %q where %s is expected; is this the URL of a git repository?", errMalformed, kind, want)
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n      int64
+	closed bool
+	report func(int64)
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	return n, err
+}
+
+func (b *countedBody) Close() error {
+	if !b.closed {
+		b.closed = true
+		// Read to the end, so that the connection can be used again.
+		_, _ = io.CopyN(io.Discard, b, 4096)
+		b.report(b.n)
+	}
+	return b.ReadCloser.Close()
+}
