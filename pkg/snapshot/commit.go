@@ -1,0 +1,110 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+)
+
+// Snapshot is a snapshot that was read back or just built.
+type Snapshot struct {
+	// ID of the snapshot commit, Tree its tree.
+	ID   gitrepo.Hash
+	Tree gitrepo.Hash
+	// Source is the commit it was captured from: the first parent.
+	Source gitrepo.Hash
+	Lock   *Lock
+}
+
+// Build makes the snapshot commit of a source commit and a lock: the objects
+// to push and the commit's id. The source commit and its tree must have been
+// fetched. Time and author's time are the source commit's, so that the result
+// depends on nothing but the arguments.
+func Build(r gitrepo.Reader, lock *Lock, identity Identity) (Snapshot, []gitrepo.Object, error) {
+	source := gitrepo.Hash(lock.Source.Commit)
+	commit, err := gitrepo.ReadCommit(r, source)
+	if err != nil {
+		return Snapshot{}, nil, fmt.Errorf("source commit %s: %w", source.Short(), err)
+	}
+	text, err := lock.Encode()
+	if err != nil {
+		return Snapshot{}, nil, err
+	}
+	if _, err := ParseLock(text); err != nil {
+		return Snapshot{}, nil, fmt.Errorf("refusing to write an invalid lock: %w", err)
+	}
+	tree, objects, err := gitrepo.WriteFiles(r, commit.Tree, map[string][]byte{LockFile: text})
+	if err != nil {
+		return Snapshot{}, nil, fmt.Errorf("write %s: %w", LockFile, err)
+	}
+	who := gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: commit.Committer.When}
+	subject, _, _ := strings.Cut(commit.Message, "\n")
+
+	var t Trailers
+	t.add(trailerEvent, "snapshot")
+	t.add(trailerSnapshot, lock.Version.String())
+	t.add(trailerSource, string(source))
+	t.add(trailerReferenceSHA, string(source))
+	t.add(trailerReferenceAuthor, commit.Author.Name+" <"+commit.Author.Email+">")
+	t.add(trailerReferenceDate, commit.Author.When.Format(time.RFC3339))
+	t.add(trailerReferenceSubject, subject)
+	t.add(trailerReferenceRepo, lock.Source.Repository)
+	object := gitrepo.NewCommit(gitrepo.Commit{
+		Tree:      tree,
+		Parents:   []gitrepo.Hash{source},
+		Author:    who,
+		Committer: who,
+		Message: t.message(
+			fmt.Sprintf("snapshot %s of %s at %s", lock.Version, lock.Source.Branch, source.Short()),
+			fmt.Sprintf("%d images, %d renders.", len(lock.Images), len(lock.Renders)),
+		),
+	})
+	s := Snapshot{ID: object.ID(), Tree: tree, Source: source, Lock: lock}
+	return s, append(objects, object), nil
+}
+
+// ErrNoSnapshot: a commit is not a snapshot.
+var ErrNoSnapshot = errors.New("not a snapshot commit")
+
+// Read decodes the snapshot commit id, which must have been fetched with its
+// tree. want, unless zero, is the version it must have: a tag that was put on
+// another snapshot, or on a commit that is none, is refused.
+func Read(r gitrepo.Reader, id gitrepo.Hash, want Version) (Snapshot, error) {
+	object, err := r.Object(id)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("commit %s: %w", id.Short(), err)
+	}
+	if object.Type == gitrepo.TypeTag {
+		return Snapshot{}, fmt.Errorf("%w: %s is an annotated tag; snapshot tags are lightweight", ErrNoSnapshot, id.Short())
+	}
+	commit, err := gitrepo.ParseCommit(object)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("commit %s: %w", id.Short(), err)
+	}
+	entry, err := gitrepo.Lookup(r, commit.Tree, LockFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, gitrepo.ErrNotFound) {
+		return Snapshot{}, fmt.Errorf("%w: %s has no %s", ErrNoSnapshot, id.Short(), LockFile)
+	}
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("commit %s: %s: %w", id.Short(), LockFile, err)
+	}
+	blob, err := r.Object(entry.ID)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("commit %s: %s: %w", id.Short(), LockFile, err)
+	}
+	lock, err := ParseLock(blob.Data)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("commit %s: %w", id.Short(), err)
+	}
+	if len(commit.Parents) == 0 || string(commit.Parents[0]) != lock.Source.Commit {
+		return Snapshot{}, fmt.Errorf("%w: %s does not follow the source commit %s that its lock names", ErrNoSnapshot, id.Short(), lock.Source.Commit)
+	}
+	if !want.IsZero() && lock.Version != want {
+		return Snapshot{}, fmt.Errorf("%w: tag %s names the snapshot %s", ErrNoSnapshot, want, lock.Version)
+	}
+	return Snapshot{ID: id, Tree: commit.Tree, Source: commit.Parents[0], Lock: lock}, nil
+}

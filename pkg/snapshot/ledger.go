@@ -1,0 +1,242 @@
+package snapshot
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+)
+
+// Event is what a ledger entry records.
+type Event string
+
+// The events. Later work adds hold, resume and reject.
+const (
+	// EventOpen begins an environment's ledger with an empty tree.
+	EventOpen Event = "open"
+	// EventPromote: the environment now points at a newer snapshot.
+	EventPromote Event = "promote"
+	// EventDeployed: the snapshot was seen synced and healthy everywhere.
+	EventDeployed Event = "deployed"
+	// EventRollback: the environment points at an older snapshot, on hold.
+	EventRollback Event = "rollback"
+)
+
+// Entry is one commit of an environment's ledger. Besides what happened, it
+// carries the environment's whole state, so the newest entry is enough.
+type Entry struct {
+	// Commit is the entry's own id; empty for one that is not written yet.
+	Commit gitrepo.Hash
+	Event  Event
+	When   time.Time
+
+	Environment string
+	// Snapshot is what the environment points at; zero after EventOpen.
+	Snapshot Version
+	// SourceCommit is the snapshot's source.
+	SourceCommit gitrepo.Hash
+	// From is what it pointed at before.
+	From Version
+	// Since is when it began to point at Snapshot.
+	Since time.Time
+	// Deployed is when Snapshot was proven healthy here; zero: not yet.
+	Deployed time.Time
+	// Hold is the reason why automation must not move the environment; empty
+	// when it may.
+	Hold string
+
+	// Gates lists the verdicts at the moment of a promotion.
+	Gates []Verdict
+	// ApprovedBy lists who approved.
+	ApprovedBy []string
+	// Override is the reason given for going against a rule.
+	Override string
+	// Applications is the evidence of EventDeployed.
+	Applications []Evidence
+	// Actor is who made the entry: a person, or the hook.
+	Actor string
+}
+
+// Verdict is a gate's answer.
+type Verdict struct {
+	Gate   string
+	Result string // pass, wait or refuse
+	Detail string
+}
+
+// Evidence is the observed state of one Application.
+type Evidence struct {
+	Application string
+	Destination string
+	Revision    gitrepo.Hash
+	Health      string
+	FinishedAt  time.Time
+}
+
+// Subject is the entry's one-line description.
+func (e Entry) Subject() string {
+	switch e.Event {
+	case EventOpen:
+		return "open " + e.Environment
+	case EventDeployed:
+		return fmt.Sprintf("deployed %s to %s", e.Snapshot, e.Environment)
+	case EventRollback:
+		return fmt.Sprintf("rollback %s to %s", e.Environment, e.Snapshot)
+	default:
+		return fmt.Sprintf("%s %s to %s", e.Event, e.Snapshot, e.Environment)
+	}
+}
+
+// Message is the entry's commit message.
+func (e Entry) Message() string {
+	var t Trailers
+	t.add(trailerEvent, string(e.Event))
+	t.add(trailerEnvironment, e.Environment)
+	t.add(trailerSnapshot, e.Snapshot.String())
+	t.add(trailerSource, string(e.SourceCommit))
+	t.add(trailerFrom, e.From.String())
+	t.add(trailerSince, timestamp(e.Since))
+	t.add(trailerDeployed, timestamp(e.Deployed))
+	t.add(trailerHold, e.Hold)
+	for _, v := range e.Gates {
+		t.add(trailerGate, strings.TrimSuffix(v.Gate+" "+v.Result+": "+v.Detail, ": "))
+	}
+	for _, who := range e.ApprovedBy {
+		t.add(trailerApprovedBy, who)
+	}
+	t.add(trailerOverride, e.Override)
+	for _, a := range e.Applications {
+		t.add(trailerApplication, fmt.Sprintf("%s destination=%s revision=%s health=%s finished=%s",
+			a.Application, a.Destination, a.Revision, a.Health, timestamp(a.FinishedAt)))
+	}
+	t.add(trailerActor, e.Actor)
+	return t.message(e.Subject(), "")
+}
+
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// Append makes the commit of a new entry on top of the ledger's tip. target is
+// the snapshot it names. A promotion or rollback also has the snapshot commit
+// as a second parent, so that git itself shows what was merged into the
+// environment. An empty tip begins the ledger with an EventOpen entry first.
+func Append(tip gitrepo.Hash, entry Entry, target Snapshot, identity Identity) (gitrepo.Hash, []gitrepo.Object, error) {
+	who := gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: entry.When}
+	var objects []gitrepo.Object
+	if tip == "" {
+		empty, err := gitrepo.NewTree(nil)
+		if err != nil {
+			return "", nil, err
+		}
+		open := Entry{Event: EventOpen, Environment: entry.Environment, Actor: entry.Actor}
+		root := gitrepo.NewCommit(gitrepo.Commit{Tree: empty.ID(), Author: who, Committer: who, Message: open.Message()})
+		objects = append(objects, empty, root)
+		tip = root.ID()
+	}
+	parents := []gitrepo.Hash{tip}
+	if entry.Event == EventPromote || entry.Event == EventRollback {
+		parents = append(parents, target.ID)
+	}
+	commit := gitrepo.NewCommit(gitrepo.Commit{Tree: target.Tree, Parents: parents, Author: who, Committer: who, Message: entry.Message()})
+	return commit.ID(), append(objects, commit), nil
+}
+
+// ReadEntry decodes a ledger commit that was fetched. A commit that Propagator
+// did not write (no Propagator-Event) is an error: nobody else may write there.
+func ReadEntry(r gitrepo.Reader, id gitrepo.Hash) (Entry, error) {
+	commit, err := gitrepo.ReadCommit(r, id)
+	if err != nil {
+		return Entry{}, fmt.Errorf("ledger commit %s: %w", id.Short(), err)
+	}
+	return ParseEntry(id, commit)
+}
+
+// ParseEntry decodes a ledger commit.
+func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
+	t := ParseTrailers(commit.Message)
+	e := Entry{
+		Commit:       id,
+		When:         commit.Committer.When.UTC(),
+		Event:        Event(t.Get(trailerEvent)),
+		Environment:  t.Get(trailerEnvironment),
+		SourceCommit: gitrepo.Hash(t.Get(trailerSource)),
+		Hold:         t.Get(trailerHold),
+		ApprovedBy:   t.All(trailerApprovedBy),
+		Override:     t.Get(trailerOverride),
+		Actor:        t.Get(trailerActor),
+	}
+	wrong := func(key string, err error) error {
+		return fmt.Errorf("ledger commit %s: trailer %s: %w", id.Short(), key, err)
+	}
+	switch e.Event {
+	case EventOpen, EventPromote, EventDeployed, EventRollback:
+	case "":
+		return e, fmt.Errorf("commit %s was not written by Propagator; environment branches must be written by nobody else (protect them)", id.Short())
+	default:
+		return e, fmt.Errorf("ledger commit %s records the event %q, which this version does not know; upgrade Propagator", id.Short(), e.Event)
+	}
+	var err error
+	for key, field := range map[string]*Version{trailerSnapshot: &e.Snapshot, trailerFrom: &e.From} {
+		if err = field.UnmarshalText([]byte(t.Get(key))); err != nil {
+			return e, wrong(key, err)
+		}
+	}
+	for key, field := range map[string]*time.Time{trailerSince: &e.Since, trailerDeployed: &e.Deployed} {
+		if *field, err = parseTimestamp(t.Get(key)); err != nil {
+			return e, wrong(key, err)
+		}
+	}
+	if e.Event != EventOpen && e.Snapshot.IsZero() {
+		return e, fmt.Errorf("ledger commit %s names no snapshot", id.Short())
+	}
+	for _, line := range t.All(trailerGate) {
+		verdict, detail, _ := strings.Cut(line, ": ")
+		gate, result, _ := strings.Cut(verdict, " ")
+		e.Gates = append(e.Gates, Verdict{Gate: gate, Result: result, Detail: detail})
+	}
+	for _, line := range t.All(trailerApplication) {
+		evidence, err := parseEvidence(line)
+		if err != nil {
+			return e, wrong(trailerApplication, err)
+		}
+		e.Applications = append(e.Applications, evidence)
+	}
+	return e, nil
+}
+
+func parseTimestamp(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.RFC3339, s)
+}
+
+func parseEvidence(line string) (Evidence, error) {
+	fields := strings.Fields(line)
+	if len(fields) == 0 {
+		return Evidence{}, fmt.Errorf("empty evidence")
+	}
+	e := Evidence{Application: fields[0]}
+	for _, field := range fields[1:] {
+		key, value, _ := strings.Cut(field, "=")
+		switch key {
+		case "destination":
+			e.Destination = value
+		case "revision":
+			e.Revision = gitrepo.Hash(value)
+		case "health":
+			e.Health = value
+		case "finished":
+			var err error
+			if e.FinishedAt, err = parseTimestamp(value); err != nil {
+				return e, err
+			}
+		}
+	}
+	return e, nil
+}
