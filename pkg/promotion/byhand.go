@@ -1,0 +1,134 @@
+package promotion
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// Request is a promotion that a person asks for.
+type Request struct {
+	Environment string
+	// Version; zero means the newest snapshot that may enter.
+	Version snapshot.Version
+	// Rollback permits an older version, and needs a Reason.
+	Rollback bool
+	Reason   string
+}
+
+// RefusedError says why a request is not carried out.
+type RefusedError struct{ Wait Wait }
+
+func (e *RefusedError) Error() string { return strings.TrimPrefix(e.Wait.String(), ": ") }
+
+// PlanRequest checks a person's request against the state and returns the step
+// to execute. It is pure. A refusal is a *RefusedError.
+func PlanRequest(s *State, r Request) (Step, error) {
+	e, ok := s.Environment(r.Environment)
+	if !ok {
+		return Step{}, unknownEnvironment(s, r.Environment)
+	}
+	refuse := func(reason Reason, format string, args ...any) (Step, error) {
+		return Step{}, &RefusedError{Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	}
+	if e.Unreadable != "" {
+		return refuse(LedgerUnavailable, "%s", e.Unreadable)
+	}
+	current := e.Current().Snapshot
+	switch {
+	case r.Rollback:
+		return planRollback(s, e, r)
+	case r.Version.IsZero():
+		return newestFor(s, e)
+	case s.Tags[r.Version] == "":
+		return refuse(UnknownSnapshot, "")
+	case r.Version.Compare(current) < 0:
+		return refuse(OlderThanCurrent, "%s runs %s", e.Name, current)
+	}
+	step, wait := check(s, e, r.Version, true)
+	if wait != nil {
+		return Step{}, &RefusedError{*wait}
+	}
+	step.Reason = r.Reason
+	return *step, nil
+}
+
+// planRollback goes back to a snapshot that the environment ran before.
+func planRollback(s *State, e Environment, r Request) (Step, error) {
+	current := e.Current().Snapshot
+	refuse := func(reason Reason, format string, args ...any) (Step, error) {
+		return Step{}, &RefusedError{Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	}
+	if strings.TrimSpace(r.Reason) == "" {
+		return Step{}, errors.New("a rollback is recorded with its reason; add --reason")
+	}
+	for _, entry := range e.History {
+		ran := entry.Snapshot
+		if entry.Event != snapshot.EventDeployed || ran == current || s.Tags[ran] == "" {
+			continue
+		}
+		if r.Version.IsZero() && ran.Compare(current) < 0 || ran == r.Version {
+			return Step{Kind: Promote, Environment: e.Name, Version: ran, Rollback: true, Reason: r.Reason}, nil
+		}
+	}
+	if r.Version == current && !current.IsZero() {
+		return refuse(AlreadyThere, "")
+	}
+	return refuse(NotValidated, "%s was never proven healthy on it, so there is nothing to go back to", e.Name)
+}
+
+func newestFor(s *State, e Environment) (Step, error) {
+	var refused error
+	for _, version := range s.Versions() {
+		if version.Compare(e.Current().Snapshot) <= 0 {
+			break
+		}
+		step, wait := check(s, e, version, true)
+		if step != nil {
+			return *step, nil
+		}
+		if refused == nil {
+			refused = &RefusedError{*wait}
+		}
+	}
+	if refused != nil {
+		return Step{}, refused
+	}
+	if current := e.Current().Snapshot; !current.IsZero() {
+		return Step{}, &RefusedError{Wait{Environment: e.Name, Version: current.String(), Reason: AlreadyThere, Detail: "it is the newest snapshot"}}
+	}
+	return Step{}, &RefusedError{Wait{Environment: e.Name, Reason: UnknownSnapshot, Detail: "there is no snapshot yet"}}
+}
+
+func unknownEnvironment(s *State, name string) error {
+	if s.Pipeline.First().Name == name {
+		return fmt.Errorf("%s follows the branch %s by itself; nothing is promoted there", name, s.Pipeline.Source.Branch)
+	}
+	var known []string
+	for _, e := range s.Environments {
+		known = append(known, e.Name)
+	}
+	return fmt.Errorf("unknown environment %q; there are %s", name, strings.Join(known, ", "))
+}
+
+// PlanCapture returns the step that captures a commit by hand. A commit that
+// is captured already is refused.
+func PlanCapture(s *State, commit gitrepo.Hash, version snapshot.Version) (Step, error) {
+	if version.IsZero() {
+		version = s.nextVersion()
+	}
+	if s.Tags[version] != "" {
+		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
+	}
+	if s.Newest != nil && s.Newest.Source == commit {
+		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: s.Newest.Lock.Version.String(), Reason: AlreadyThere, Detail: "it is the snapshot of " + commit.Short()}}
+	}
+	with := *s
+	with.Candidate = &Candidate{Commit: commit}
+	step := planCapture(&with)
+	step.Version = version
+	return step, nil
+}

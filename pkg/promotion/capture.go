@@ -1,0 +1,167 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/render"
+	"github.com/fleeting-taas/propagator/pkg/render/pinned"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// Captured is a snapshot that was worked out but not yet published.
+type Captured struct {
+	Snapshot snapshot.Snapshot
+	// Pipeline is the configuration in the captured commit.
+	Pipeline *config.Pipeline
+	objects  []gitrepo.Object
+}
+
+// Prepare works out the snapshot of a source commit: it renders every
+// application of every environment, resolves every image, and builds the
+// commit. It writes nothing anywhere.
+func (e *Engine) Prepare(ctx context.Context, commit gitrepo.Hash, version snapshot.Version) (*Captured, error) {
+	step := "capture " + version.String()
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	source, err := gitrepo.ReadCommit(e.Repo, commit)
+	if err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	pipeline, err := snapshot.ReadConfig(e.Repo, source.Tree)
+	if err != nil {
+		return nil, stepError(step, sideConfig, fmt.Errorf("commit %s: %w", commit.Short(), err))
+	}
+	tree := gitrepo.TreeFS(e.Repo, source.Tree)
+	applications, err := discover(tree, pipeline)
+	if err != nil {
+		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
+	}
+	used, err := references(ctx, tree, pipeline, applications)
+	if err != nil {
+		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
+	}
+	lock := &snapshot.Lock{
+		Version: version,
+		Source:  snapshot.Source{Repository: e.Repo.URL(), Branch: pipeline.Source.Branch, Commit: string(commit)},
+	}
+	lock.Tools.Kustomize, lock.Tools.Helm = render.Versions()
+	if lock.Images, err = e.resolve(ctx, pipeline, used, commit.Short()); err != nil {
+		return nil, stepError(step, sideRegistry, err)
+	}
+	if lock.Renders, err = renders(ctx, tree, pipeline, applications, lock); err != nil {
+		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
+	}
+	built, objects, err := snapshot.Build(e.Repo, lock, e.identity(pipeline))
+	if err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	return &Captured{Snapshot: built, Pipeline: pipeline, objects: objects}, nil
+}
+
+// applicationsOf holds the applications of each environment by its name.
+type applicationsOf map[string][]config.Application
+
+func discover(tree fs.FS, p *config.Pipeline) (applicationsOf, error) {
+	found := applicationsOf{}
+	var errs []error
+	for _, environment := range p.Environments {
+		applications, err := render.Discover(tree, environment)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
+		}
+		found[environment.Name] = applications
+	}
+	return found, errors.Join(errs...)
+}
+
+// references renders everything once to find every image that is used.
+func references(ctx context.Context, tree fs.FS, p *config.Pipeline, applications applicationsOf) (uses, error) {
+	used := uses{}
+	var errs []error
+	for _, environment := range p.Environments {
+		for _, application := range applications[environment.Name] {
+			images, err := pinned.Images(ctx, pinned.Input{FS: tree, Pipeline: p, Environment: environment.Name, Application: application})
+			if err != nil {
+				errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
+				continue
+			}
+			for _, image := range images {
+				used.add(image.Reference, environment.Name, application.Name)
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return used, errors.Join(errs...)
+}
+
+// renders renders and pins every application as the sidecar will, and notes
+// the hash. The first environment is deployed by Argo CD alone.
+func renders(ctx context.Context, tree fs.FS, p *config.Pipeline, applications applicationsOf, lock *snapshot.Lock) ([]snapshot.Render, error) {
+	var all []snapshot.Render
+	for _, environment := range p.Environments {
+		if environment.First() {
+			continue
+		}
+		for _, application := range applications[environment.Name] {
+			result, err := pinned.Render(ctx, pinned.Input{
+				FS: tree, Pipeline: p, Environment: environment.Name, Application: application, Lookup: lock.Lookup,
+			})
+			if err != nil {
+				return nil, fmt.Errorf("environment %s: %w", environment.Name, err)
+			}
+			all = append(all, snapshot.Render{
+				Environment:      environment.Name,
+				Application:      application.Name,
+				Path:             application.Path,
+				SHA256:           result.SHA256,
+				ClusterDependent: result.ClusterDependent && environment.Capabilities == nil,
+				Empty:            result.Empty,
+			})
+		}
+	}
+	return all, nil
+}
+
+// executeCapture publishes a snapshot: images first, into the registry of
+// every environment that follows the first, then tag and ledgers in one push.
+func (e *Engine) executeCapture(ctx context.Context, s *State, step Step) error {
+	captured, err := e.Prepare(ctx, step.Commit, step.Version)
+	if err != nil {
+		return err
+	}
+	return e.publish(ctx, s, step, captured)
+}
+
+func (e *Engine) publish(ctx context.Context, s *State, step Step, captured *Captured) error {
+	for _, environment := range captured.Pipeline.Environments {
+		if !directlyAfterFirst(captured.Pipeline, environment) {
+			continue
+		}
+		name := fmt.Sprintf("%s: mirror to %s", step, environment.Name)
+		if _, err := e.mirrorInto(ctx, name, captured.Pipeline, captured.Snapshot.Lock, environment, true); err != nil {
+			return err
+		}
+	}
+	push := gitrepo.Push{
+		Updates: []gitrepo.Update{{Ref: step.Version.Ref(), New: captured.Snapshot.ID}},
+		Objects: captured.objects,
+	}
+	for _, name := range step.Into {
+		environment, ok := s.Environment(name)
+		if !ok {
+			return fmt.Errorf("unknown environment %q", name)
+		}
+		if err := e.append(s, environment, Step{Kind: Promote, Environment: name, Version: step.Version}, captured.Snapshot, &push); err != nil {
+			return err
+		}
+	}
+	return e.Repo.Push(ctx, push)
+}

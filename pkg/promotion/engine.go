@@ -1,0 +1,196 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/mirror"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// Engine works on one pipeline. Its fields are set before first use and not
+// changed afterwards; its methods may then run concurrently, here and in other
+// processes: git's compare-and-swap keeps them apart.
+type Engine struct {
+	// Repo and Registries are required.
+	Repo       gitrepo.Repo
+	Registries Registries
+	// Branch is the source branch that holds the configuration. Default: main.
+	Branch string
+	// Applications is how Argo CD is seen. Nil: not at all; then nothing is
+	// captured or recorded by itself, and promotions by hand still work.
+	Applications Applications
+	// Environments, when not empty, limits the ones whose Applications are
+	// visible from here; others are recorded by the hook of their own cluster.
+	Environments []string
+	// Settle is how long an Application must have been healthy. Default: none.
+	Settle time.Duration
+	// Actor is named in the ledger: the person, or "propagator".
+	Actor string
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// Log receives what happens. Default: discarded.
+	Log *slog.Logger
+	// Concurrency bounds parallel registry transfers. Default: mirror's.
+	Concurrency int
+	// Progress, when set, is told how far a mirror is.
+	Progress func(step string, p mirror.Progress)
+}
+
+func (e *Engine) now() time.Time {
+	if e.Now != nil {
+		return e.Now().UTC().Truncate(time.Second)
+	}
+	return time.Now().UTC().Truncate(time.Second)
+}
+
+func (e *Engine) log() *slog.Logger {
+	if e.Log != nil {
+		return e.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+func (e *Engine) branch() string {
+	if e.Branch != "" {
+		return e.Branch
+	}
+	return "main"
+}
+
+func (e *Engine) identity(p *config.Pipeline) snapshot.Identity {
+	return snapshot.Identity{Name: p.Identity.Name, Email: p.Identity.Email}
+}
+
+// maxSteps bounds one Reconcile. A pipeline needs at most a capture, and a
+// record and a promotion for each environment, before it has to wait for Argo
+// CD or people; more would be a loop.
+func maxSteps(s *State) int { return 2 + 3*len(s.Environments) }
+
+// Result is what a Reconcile did and what it left for later.
+type Result struct {
+	Done  []Step `json:"done"`
+	Waits []Wait `json:"waits"`
+}
+
+// Reconcile brings the pipeline as far as it can go now. A lost race is
+// planned again; any other error ends it, and what was done stays done. A
+// step that fails does not stop those of other environments: their errors are
+// joined.
+func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
+	var result Result
+	failed := map[string]error{}
+	for lost, n := 0, 0; ; n++ {
+		state, err := e.Observe(ctx)
+		if err != nil {
+			return result, err
+		}
+		decision := Plan(state)
+		result.Waits = decision.Waits
+		step, ok := nextStep(decision, failed)
+		if !ok || n >= maxSteps(state)+lost {
+			if behind(state) {
+				e.poke(ctx, state)
+			}
+			return result, joinValues(failed)
+		}
+		e.log().InfoContext(ctx, "step begins", "step", step.String())
+		err = e.Execute(ctx, state, step)
+		var moved *gitrepo.RefMovedError
+		switch {
+		case errors.As(err, &moved) && lost < maxLostRaces:
+			lost++
+			e.log().InfoContext(ctx, "lost a race, planning again", "step", step.String(), "ref", moved.Ref)
+		case err != nil:
+			if ctx.Err() != nil {
+				return result, err
+			}
+			e.log().ErrorContext(ctx, "step failed", "step", step.String(), "error", err)
+			failed[step.String()] = err
+		default:
+			e.log().InfoContext(ctx, "step done", "step", step.String())
+			result.Done = append(result.Done, step)
+		}
+	}
+}
+
+// behind reports whether an environment's Applications do not point at what its
+// ledger names: somebody else moved it (a person, another hook), or a poke got
+// lost.
+func behind(s *State) bool {
+	for _, e := range s.Environments {
+		if !e.ApplicationsKnown || e.Snapshot == nil {
+			continue
+		}
+		accepted := targetsOf(*e.Snapshot)
+		for _, target := range e.Targets {
+			if !slices.ContainsFunc(e.Applications, func(a Application) bool {
+				return matches(a, target) && slices.Contains(accepted, a.TargetRevision)
+			}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// maxLostRaces bounds how often one Reconcile plans again after another writer
+// was faster; beyond it the next tick tries.
+const maxLostRaces = 5
+
+// nextStep is the first step that has not failed in this run.
+func nextStep(d Decision, failed map[string]error) (Step, bool) {
+	for _, step := range d.Steps {
+		if failed[step.String()] == nil {
+			return step, true
+		}
+	}
+	return Step{}, false
+}
+
+func joinValues(failed map[string]error) error {
+	errs := make([]error, 0, len(failed))
+	for _, err := range failed {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Execute carries out one step of a plan made from the state. It ends in one
+// atomic push; an error before it has changed nothing in git. A
+// *gitrepo.RefMovedError in the chain means that somebody else was faster.
+func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
+	var err error
+	switch step.Kind {
+	case Capture:
+		err = e.executeCapture(ctx, s, step)
+	case Promote:
+		err = e.executePromotion(ctx, s, step)
+	case Record:
+		err = e.executeRecord(ctx, s, step)
+	default:
+		err = fmt.Errorf("unknown step %q", step.Kind)
+	}
+	if err != nil {
+		return stepError(step.String(), sideGit, err)
+	}
+	e.poke(ctx, s)
+	return nil
+}
+
+// poke tells Argo CD to ask the generator again. A failure costs time, not
+// correctness: the ApplicationSet asks by itself every few minutes.
+func (e *Engine) poke(ctx context.Context, s *State) {
+	if e.Applications == nil {
+		return
+	}
+	if err := e.Applications.Poke(ctx, s.Pipeline.Name); err != nil {
+		e.log().WarnContext(ctx, "Argo CD could not be told to refresh; it will do so by itself", "error", err)
+	}
+}

@@ -1,0 +1,137 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/mirror"
+	"github.com/fleeting-taas/propagator/pkg/registry"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// mirrorInto makes every image that the environment, or one after it, uses
+// complete in the environment's registry. At capture the images come from
+// where the manifests found them; later from the registry of the environment
+// before, and never again from the first one's (I5).
+func (e *Engine) mirrorInto(ctx context.Context, step string, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, capture bool) (mirror.Report, error) {
+	target := p.Registries[environment.Registry]
+	dst, err := e.Registries.Open(target)
+	if err != nil {
+		return mirror.Report{}, stepError(step, sideRegistry, err)
+	}
+	images, err := e.mirrorList(p, lock, environment, capture)
+	if err != nil {
+		return mirror.Report{}, stepError(step, sideRegistry, err)
+	}
+	options := mirror.Options{Concurrency: e.Concurrency}
+	if e.Progress != nil {
+		options.Progress = func(progress mirror.Progress) { e.Progress(step, progress) }
+	}
+	report, err := mirror.Copy(ctx, dst, images, options)
+	if err != nil {
+		return report, stepError(step, sideRegistry, fmt.Errorf("%s: %w", MirrorIncomplete, err))
+	}
+	return report, nil
+}
+
+// mirrorList says where each image of the environment comes from and goes to.
+func (e *Engine) mirrorList(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, capture bool) ([]mirror.Image, error) {
+	var images []mirror.Image
+	tags := retentionTags(p, lock, environment)
+	for _, image := range lock.ImagesOf(p.Downstream(environment.Name)...) {
+		location, err := p.Locate(image.Requested)
+		if err != nil {
+			return nil, err
+		}
+		source, repo, err := e.mirrorSource(p, environment, location, capture)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, mirror.Image{
+			Reference:  image.Requested,
+			Source:     source,
+			SourceRepo: repo,
+			TargetRepo: location.TargetRepo(),
+			Digest:     image.Digest,
+			Tags:       tags(location, image),
+		})
+	}
+	return images, nil
+}
+
+// mirrorSource is where an image is read from.
+func (e *Engine) mirrorSource(p *config.Pipeline, environment config.Environment, location config.Location, capture bool) (registry.Reader, string, error) {
+	if capture {
+		source, err := e.openLocation(p, location)
+		return source, location.Repo, err
+	}
+	name := environment.Registry
+	for _, before := range environment.After {
+		// The snapshot's tag proves that its images are safe in the registry
+		// of whoever follows the first environment, so that one is its own source.
+		if b, ok := p.Environment(before); ok && !b.First() {
+			name = b.Registry
+			break
+		}
+	}
+	source, err := e.Registries.Open(p.Registries[name])
+	return source, location.TargetRepo(), err
+}
+
+// retentionTags returns what an image is called at its destination, so that
+// clean-ups which delete what has no tag spare it: the environment's and the
+// pipeline's name with the version, the plain version, and the tag that the
+// manifests ask for unless it is one that moves. Where two images of one
+// snapshot share a repository the names end in the digest's first digits.
+func retentionTags(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) func(config.Location, snapshot.Image) []string {
+	digests := map[string]map[string]bool{}
+	for _, image := range lock.Images {
+		if location, err := p.Locate(image.Requested); err == nil {
+			repo := location.TargetRepo()
+			if digests[repo] == nil {
+				digests[repo] = map[string]bool{}
+			}
+			digests[repo][image.Digest] = true
+		}
+	}
+	number := lock.Version.Number()
+	return func(location config.Location, image snapshot.Image) []string {
+		suffix := ""
+		if len(digests[location.TargetRepo()]) > 1 {
+			suffix = "-" + strings.TrimPrefix(image.Digest, "sha256:")[:12]
+		}
+		tags := []string{
+			environment.Name + "-" + p.Name + "-" + number + suffix,
+			number + suffix,
+		}
+		if location.Tag != "" && location.Tag != "latest" && location.Tag != number {
+			tags = append(tags, location.Tag)
+		}
+		return tags
+	}
+}
+
+// VerifyImages checks that everything a snapshot needs in the environment is
+// complete in the environment's registry. It writes nothing and reads nothing
+// but that registry.
+func (e *Engine) VerifyImages(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (mirror.Report, error) {
+	registry, err := e.Registries.Open(p.Registries[environment.Registry])
+	if err != nil {
+		return mirror.Report{}, err
+	}
+	images, err := e.mirrorList(p, lock, environment, false)
+	if err != nil {
+		return mirror.Report{}, err
+	}
+	for i := range images {
+		images[i].Source = nil
+	}
+	report, err := mirror.Verify(ctx, registry, images, mirror.Options{Concurrency: e.Concurrency})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%s: %w", MirrorIncomplete, err)
+	}
+	return report, err
+}

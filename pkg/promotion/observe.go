@@ -1,0 +1,371 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/render"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// historyDepth is how many ledger entries are read: enough for every snapshot
+// that may still matter, and a bound on the cost.
+const historyDepth = 64
+
+// approvalPrefix begins the names of approval tags.
+const approvalPrefix = gitrepo.Tags + "approve/"
+
+// Observe reads the state. It writes nothing.
+func (e *Engine) Observe(ctx context.Context) (*State, error) {
+	const step = "observe"
+	refs, err := e.Repo.Refs(ctx)
+	if err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	source := gitrepo.Heads + e.branch()
+	tip, ok := refs[source]
+	if !ok {
+		return nil, stepError(step, sideGit, fmt.Errorf("repository %s has no branch %s: %w", e.Repo.URL(), e.branch(), gitrepo.ErrNotFound))
+	}
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{tip}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	commit, err := gitrepo.ReadCommit(e.Repo, tip)
+	if err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	pipeline, err := snapshot.ReadConfig(e.Repo, commit.Tree)
+	if err != nil {
+		return nil, stepError(step, sideConfig, err)
+	}
+	if pipeline.Source.Branch != e.branch() {
+		return nil, stepError(step, sideConfig, fmt.Errorf("%s on branch %s names %s as its source branch; start with --branch %s",
+			config.File, e.branch(), pipeline.Source.Branch, pipeline.Source.Branch))
+	}
+	s := &State{Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: tip, Tags: map[snapshot.Version]gitrepo.Hash{}}
+	for name, id := range refs {
+		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, gitrepo.Tags)); err == nil && v.Pipeline == pipeline.Name && strings.HasPrefix(name, gitrepo.Tags) {
+			s.Tags[v] = id
+		}
+	}
+	if err := e.observeLedgers(ctx, s, refs); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	if err := e.observeApprovals(ctx, s, refs); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
+	if err := e.observeApplications(ctx, s); err != nil {
+		return nil, stepError(step, sideArgo, err)
+	}
+	return s, nil
+}
+
+// observeLedgers reads every environment's history and the snapshots that
+// matter: what the environments point at, and the newest.
+func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs) error {
+	var tips []gitrepo.Hash
+	for _, environment := range s.Pipeline.Environments {
+		if tip := refs[gitrepo.Heads+environment.Branch]; !environment.First() && tip != "" {
+			tips = append(tips, tip)
+		}
+	}
+	if len(tips) > 0 {
+		if err := e.Repo.Fetch(ctx, tips, gitrepo.FetchOptions{Depth: historyDepth, CommitsOnly: true}); err != nil {
+			return err
+		}
+	}
+	wanted := map[snapshot.Version]bool{}
+	if versions := s.Versions(); len(versions) > 0 {
+		wanted[versions[0]] = true
+	}
+	for _, environment := range s.Pipeline.Environments {
+		if environment.First() {
+			continue
+		}
+		state := Environment{Environment: environment, Tip: refs[gitrepo.Heads+environment.Branch]}
+		state.History, state.Unreadable = e.readLedger(state.Tip)
+		if current := state.Current().Snapshot; !current.IsZero() {
+			wanted[current] = true
+			if s.Tags[current] == "" {
+				state.Unreadable = fmt.Sprintf("it names %s, but the tag is gone", current)
+			}
+		}
+		s.Environments = append(s.Environments, state)
+	}
+	snapshots, err := e.readSnapshots(ctx, s, wanted)
+	if err != nil {
+		return err
+	}
+	if versions := s.Versions(); len(versions) > 0 {
+		newest := snapshots[versions[0]]
+		if newest.err != nil {
+			return newest.err
+		}
+		s.Newest = &newest.Snapshot
+	}
+	for i := range s.Environments {
+		state := &s.Environments[i]
+		current := state.Current().Snapshot
+		if state.Unreadable != "" || current.IsZero() {
+			continue
+		}
+		found := snapshots[current]
+		if found.err == nil {
+			state.Snapshot = &found.Snapshot
+			state.Targets, found.err = e.targets(found.Snapshot, state.Name)
+		}
+		if found.err != nil {
+			state.Unreadable = found.err.Error()
+		}
+	}
+	return nil
+}
+
+func (e *Engine) readLedger(tip gitrepo.Hash) (history []snapshot.Entry, unreadable string) {
+	if tip == "" {
+		return nil, ""
+	}
+	commits, err := gitrepo.FirstParents(e.Repo, tip, historyDepth)
+	if err != nil {
+		return nil, err.Error()
+	}
+	for _, c := range commits {
+		entry, err := snapshot.ParseEntry(c.ID, c.Commit)
+		if err != nil {
+			return nil, err.Error()
+		}
+		history = append(history, entry)
+	}
+	return history, ""
+}
+
+type readSnapshot struct {
+	snapshot.Snapshot
+	err error
+}
+
+// readSnapshots fetches and reads snapshots in one go.
+func (e *Engine) readSnapshots(ctx context.Context, s *State, wanted map[snapshot.Version]bool) (map[snapshot.Version]readSnapshot, error) {
+	var ids []gitrepo.Hash
+	for v := range wanted {
+		if id := s.Tags[v]; id != "" {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	slices.Sort(ids)
+	if err := e.Repo.Fetch(ctx, ids, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return nil, err
+	}
+	found := map[snapshot.Version]readSnapshot{}
+	for v := range wanted {
+		if id := s.Tags[v]; id != "" {
+			read, err := snapshot.Read(e.Repo, id, v)
+			found[v] = readSnapshot{read, err}
+		}
+	}
+	return found, nil
+}
+
+// targets lists what a snapshot deploys to an environment, by the snapshot's
+// own configuration.
+func (e *Engine) targets(s snapshot.Snapshot, environment string) ([]snapshot.Target, error) {
+	pipeline, err := snapshot.ReadConfig(e.Repo, s.Tree)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.Targets(pipeline, s.Lock, environment)
+}
+
+// observeApprovals reads the approval tags of snapshots that an environment
+// has not got yet.
+func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Refs) error {
+	found := map[gitrepo.Hash]Approval{}
+	var ids []gitrepo.Hash
+	for name, id := range refs {
+		rest, ok := strings.CutPrefix(name, approvalPrefix)
+		if !ok {
+			continue
+		}
+		environment, rest, _ := strings.Cut(rest, "/")
+		slash := strings.LastIndexByte(rest, '/')
+		if slash < 0 {
+			continue
+		}
+		version, err := snapshot.ParseVersion(rest[:slash])
+		state, known := s.Environment(environment)
+		if err != nil || !known || s.Tags[version] == "" || version.Compare(state.Current().Snapshot) <= 0 {
+			continue
+		}
+		found[id] = Approval{Environment: environment, Version: version, Who: rest[slash+1:]}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	if err := e.Repo.Fetch(ctx, ids, gitrepo.FetchOptions{Depth: 1, CommitsOnly: true}); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		tag, err := gitrepo.ReadTag(e.Repo, id)
+		if err != nil {
+			// A lightweight tag says nothing about who set it.
+			e.log().WarnContext(ctx, "approval ignored: not an annotated tag", "tag", found[id].Who, "environment", found[id].Environment)
+			continue
+		}
+		approval := found[id]
+		approval.Commit = tag.Object
+		s.Approvals = append(s.Approvals, approval)
+	}
+	return nil
+}
+
+// observeApplications asks Argo CD, and finds the commit that the first
+// environment runs.
+func (e *Engine) observeApplications(ctx context.Context, s *State) error {
+	first := s.Pipeline.First()
+	if e.Applications == nil {
+		s.CandidateWait = Wait{Environment: first.Name, Reason: HealthUnknown, Detail: "Argo CD cannot be asked from here"}
+		return nil
+	}
+	applications, err := e.Applications.List(ctx, s.Pipeline.Name)
+	if err != nil {
+		return err
+	}
+	visible := func(name string) bool { return len(e.Environments) == 0 || slices.Contains(e.Environments, name) }
+	for i := range s.Environments {
+		state := &s.Environments[i]
+		state.ApplicationsKnown = visible(state.Name)
+		for _, a := range applications {
+			if a.Environment == state.Name {
+				state.Applications = append(state.Applications, a)
+			}
+		}
+	}
+	if !visible(first.Name) {
+		s.CandidateWait = Wait{Environment: first.Name, Reason: HealthUnknown, Detail: "its Applications are not visible from here"}
+		return nil
+	}
+	return e.observeCandidate(ctx, s, first, applications)
+}
+
+// observeCandidate finds the source commit that every Application of the first
+// environment is proven to run. It must be newer than what was captured last.
+func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.Environment, applications []Application) error {
+	wait := func(reason Reason, format string, args ...any) error {
+		s.CandidateWait = Wait{Environment: first.Name, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+		return nil
+	}
+	mine := map[string]Application{}
+	var commit gitrepo.Hash
+	for _, a := range applications {
+		if a.Environment != "" && a.Environment != first.Name || !sameRepository(a.RepoURL, e.Repo.URL()) || !below(a.Path, first) {
+			continue
+		}
+		if commit != "" && a.ComparedRevision != commit {
+			return wait(HealthUnknown, "Applications are at different commits: %s, %s", orNothing(commit), orNothing(a.ComparedRevision))
+		}
+		mine[a.Path], commit = a, a.ComparedRevision
+	}
+	switch {
+	case len(mine) == 0:
+		return wait(HealthUnknown, "no Application deploys %s", first.Path)
+	case commit == "":
+		return wait(HealthUnknown, "no Application was compared yet")
+	case s.Newest != nil && s.Newest.Source == commit:
+		return wait(AlreadyThere, "%s is snapshot %s", commit.Short(), s.Newest.Lock.Version)
+	}
+	newer, err := e.isNewer(ctx, s, commit)
+	if err != nil {
+		return err
+	}
+	if !newer {
+		return wait(AlreadyThere, "%s is older than snapshot %s", commit.Short(), s.Newest.Lock.Version)
+	}
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return err
+	}
+	at, err := gitrepo.ReadCommit(e.Repo, commit)
+	if err != nil {
+		return err
+	}
+	discovered, err := render.Discover(gitrepo.TreeFS(e.Repo, at.Tree), first)
+	if err != nil {
+		return wait(HealthUnknown, "%s: %v", commit.Short(), err)
+	}
+	want := Expectation{Revision: commit, AnyOperation: true, Settle: e.Settle}
+	for _, application := range discovered {
+		a, ok := mine[application.Path]
+		if !ok {
+			return wait(HealthUnknown, "no Application deploys %s", application.Path)
+		}
+		if ok, missing := a.Deployed(want, s.Now); !ok {
+			if a.missing(want) == "" {
+				defer func() { s.CandidateWait.Until = a.settled(want) }()
+			}
+			return wait(HealthUnknown, "Application %s %s", a.Name, missing)
+		}
+	}
+	s.Candidate = &Candidate{Commit: commit}
+	return nil
+}
+
+// isNewer reports whether a commit of the source branch comes after the one
+// that was captured last. The branch's tip always does.
+func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash) (bool, error) {
+	if commit == s.SourceTip || s.Newest == nil {
+		return true, nil
+	}
+	err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.SourceTip}, gitrepo.FetchOptions{Depth: historyDepth * 4, CommitsOnly: true})
+	if err != nil {
+		return false, err
+	}
+	onBranch, err := gitrepo.IsAncestor(e.Repo, commit, s.SourceTip)
+	if err != nil || !onBranch {
+		return false, err
+	}
+	captured, err := gitrepo.IsAncestor(e.Repo, commit, s.Newest.Source)
+	if errors.Is(err, gitrepo.ErrNotFound) {
+		// The captured commit lies further back than what was fetched.
+		return true, nil
+	}
+	return !captured, err
+}
+
+// below reports whether an Application's path is the environment's or lies
+// below it, or is one of its explicit applications.
+func below(path string, e config.Environment) bool {
+	path = strings.Trim(path, "/")
+	if path == e.Path || strings.HasPrefix(path, e.Path+"/") {
+		return true
+	}
+	return slices.ContainsFunc(e.Applications, func(a config.Application) bool { return a.Path == path })
+}
+
+// sameRepository compares repository URLs as people write them: the scheme,
+// credentials, a trailing .git and the spelling git@host:path do not matter.
+func sameRepository(a, b string) bool { return repositoryKey(a) == repositoryKey(b) }
+
+func repositoryKey(raw string) string {
+	key := strings.TrimSuffix(strings.TrimSuffix(raw, "/"), ".git")
+	if u, err := url.Parse(key); err == nil && u.Host != "" {
+		return strings.ToLower(u.Host) + "/" + strings.TrimPrefix(u.Path, "/")
+	}
+	if host, path, ok := strings.Cut(key, ":"); ok && !strings.Contains(host, "/") {
+		_, host, _ = strings.Cut("@"+host, "@")
+		if i := strings.LastIndexByte(host, '@'); i >= 0 {
+			host = host[i+1:]
+		}
+		return strings.ToLower(host) + "/" + path
+	}
+	return key
+}

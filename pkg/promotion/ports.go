@@ -1,0 +1,27 @@
+package promotion
+
+import (
+	"context"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/registry"
+)
+
+// Applications is what the engine sees of Argo CD.
+type Applications interface {
+	// List returns every Application of the pipeline that is visible from
+	// here, fresh from the API server. An error means unknown, never "none".
+	List(ctx context.Context, pipeline string) ([]Application, error)
+	// Poke asks for the pipeline's ApplicationSets to be generated anew. It is
+	// a courtesy that saves time; a failure loses nothing.
+	Poke(ctx context.Context, pipeline string) error
+}
+
+// Registries opens the registries of a pipeline.
+type Registries interface {
+	// Open returns a registry of the configuration.
+	Open(config.Registry) (registry.Registry, error)
+	// Upstream returns a third-party registry by host (docker.io).
+	// The endpoint is empty when the host is to be reached directly.
+	Upstream(host, endpoint string) (registry.Reader, error)
+}

@@ -1,0 +1,104 @@
+package promotion
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// executePromotion mirrors, verifies and then moves the environment's branch.
+func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) error {
+	environment, ok := s.Environment(step.Environment)
+	if !ok {
+		return fmt.Errorf("unknown environment %q", step.Environment)
+	}
+	target, err := e.Snapshot(ctx, s, step.Version)
+	if err != nil {
+		return err
+	}
+	// What the snapshot deploys, and to which registry, follows from its own
+	// configuration; the current one decides whether it may.
+	pipeline, err := snapshot.ReadConfig(e.Repo, target.Tree)
+	if err != nil {
+		return stepError(step.String(), sideConfig, err)
+	}
+	configured, ok := pipeline.Environment(environment.Name)
+	if !ok {
+		return stepError(step.String(), sideConfig, fmt.Errorf("snapshot %s has no environment %s", step.Version, environment.Name))
+	}
+	if step.Rollback {
+		// The environment ran this snapshot before, so its images are in its own
+		// registry; asking the one before for anything could only fail.
+		if _, err := e.VerifyImages(ctx, pipeline, target.Lock, configured); err == nil {
+			return e.pushEntry(ctx, s, environment, step, target)
+		}
+	}
+	if _, err := e.mirrorInto(ctx, step.String(), pipeline, target.Lock, configured, false); err != nil {
+		return err
+	}
+	return e.pushEntry(ctx, s, environment, step, target)
+}
+
+func (e *Engine) pushEntry(ctx context.Context, s *State, environment Environment, step Step, target snapshot.Snapshot) error {
+	var push gitrepo.Push
+	if err := e.append(s, environment, step, target, &push); err != nil {
+		return err
+	}
+	return e.Repo.Push(ctx, push)
+}
+
+// executeRecord writes evidence; nothing moves but the ledger.
+func (e *Engine) executeRecord(ctx context.Context, s *State, step Step) error {
+	environment, ok := s.Environment(step.Environment)
+	if !ok || environment.Snapshot == nil {
+		return fmt.Errorf("environment %q points at nothing", step.Environment)
+	}
+	return e.pushEntry(ctx, s, environment, step, *environment.Snapshot)
+}
+
+// append adds the ledger entry of a step to a push.
+func (e *Engine) append(s *State, environment Environment, step Step, target snapshot.Snapshot, push *gitrepo.Push) error {
+	current := environment.Current()
+	entry := snapshot.Entry{
+		Event:        snapshot.EventPromote,
+		When:         s.Now,
+		Environment:  environment.Name,
+		Snapshot:     step.Version,
+		SourceCommit: target.Source,
+		From:         current.Snapshot,
+		Since:        s.Now,
+		Gates:        step.Gates,
+		ApprovedBy:   step.ApprovedBy,
+		Actor:        e.Actor,
+	}
+	switch {
+	case step.Kind == Record:
+		entry.Event, entry.Since, entry.From, entry.Hold = snapshot.EventDeployed, current.Since, current.From, current.Hold
+		entry.Deployed, entry.Applications = s.Now, step.Evidence
+	case step.Rollback:
+		entry.Event = snapshot.EventRollback
+		entry.Hold = fmt.Sprintf("rolled back from %s: %s", current.Snapshot, step.Reason)
+		entry.Override = step.Reason
+	}
+	id, objects, err := snapshot.Append(environment.Tip, entry, target, e.identity(s.Pipeline))
+	if err != nil {
+		return err
+	}
+	push.Objects = append(push.Objects, objects...)
+	push.Updates = append(push.Updates, gitrepo.Update{Ref: gitrepo.Heads + environment.Branch, Old: environment.Tip, New: id})
+	return nil
+}
+
+// Snapshot reads a snapshot by version.
+func (e *Engine) Snapshot(ctx context.Context, s *State, version snapshot.Version) (snapshot.Snapshot, error) {
+	id, ok := s.Tags[version]
+	if !ok {
+		return snapshot.Snapshot{}, &RefusedError{Wait{Version: version.String(), Reason: UnknownSnapshot}}
+	}
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return snapshot.Snapshot{}, err
+	}
+	return snapshot.Read(e.Repo, id, version)
+}

@@ -1,0 +1,66 @@
+package promotion
+
+import "time"
+
+// Reason names why something does not happen now. The names are stable: they
+// appear in messages, metrics and documentation.
+type Reason string
+
+// The reasons.
+const (
+	EnvOnHold         Reason = "ENV_ON_HOLD"
+	NotValidated      Reason = "NOT_VALIDATED"
+	SoakNotReached    Reason = "SOAK_NOT_REACHED"
+	ApprovalMissing   Reason = "APPROVAL_MISSING"
+	ImageMissing      Reason = "IMAGE_MISSING"
+	MirrorIncomplete  Reason = "MIRROR_INCOMPLETE"
+	AlreadyThere      Reason = "ALREADY_THERE"
+	HealthUnknown     Reason = "HEALTH_UNKNOWN"
+	ManualPromotion   Reason = "MANUAL_PROMOTION"
+	OlderThanCurrent  Reason = "OLDER_THAN_CURRENT"
+	UnknownSnapshot   Reason = "UNKNOWN_SNAPSHOT"
+	LedgerUnavailable Reason = "LEDGER_UNREADABLE"
+)
+
+// Help is one line for the person who reads the reason: what it means and what
+// changes it.
+func (r Reason) Help() string { return reasonHelp[r] }
+
+var reasonHelp = map[Reason]string{
+	EnvOnHold:         "automation leaves the environment alone after a rollback; promote a snapshot by hand to take it on again",
+	NotValidated:      "an environment before this one has not yet seen the snapshot synced and healthy",
+	SoakNotReached:    "the snapshot has not been healthy long enough in the environment before; wait",
+	ApprovalMissing:   "people have to agree: git tag -a approve/<environment>/<version>/<you> <version> && git push origin the tag",
+	ImageMissing:      "an image that the manifests name does not exist; build and push it, or correct the reference",
+	MirrorIncomplete:  "not every image is complete in the environment's registry; the next run continues where this one stopped",
+	AlreadyThere:      "the environment runs this snapshot already",
+	HealthUnknown:     "not every Application is known to be synced to this revision and healthy; look at it in Argo CD",
+	ManualPromotion:   "the environment is promoted by people: propagator promote <environment>",
+	OlderThanCurrent:  "the snapshot is older than what the environment runs; go back with: propagator promote <environment> <version> --rollback --reason ...",
+	UnknownSnapshot:   "there is no such snapshot; list them with: propagator snapshot list",
+	LedgerUnavailable: "the environment's branch cannot be read as a ledger; nobody but Propagator may write to it",
+}
+
+// Wait is something that is not done now, and why.
+type Wait struct {
+	Environment string `json:"environment"`
+	Version     string `json:"version,omitempty"`
+	Reason      Reason `json:"reason"`
+	// Detail is specific: which Application, how long, who.
+	Detail string `json:"detail,omitempty"`
+	// Until is when it can be different at the earliest, as far as time alone
+	// decides; zero otherwise.
+	Until time.Time `json:"until,omitzero"`
+}
+
+func (w Wait) String() string {
+	s := w.Environment
+	if w.Version != "" {
+		s += " " + w.Version
+	}
+	s += ": " + string(w.Reason)
+	if w.Detail != "" {
+		s += ": " + w.Detail
+	}
+	return s
+}

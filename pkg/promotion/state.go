@@ -1,0 +1,143 @@
+package promotion
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// State is everything a plan depends on, read at one moment.
+type State struct {
+	Now time.Time
+	// Settle is how long an Application must have been healthy.
+	Settle time.Duration
+	// Pipeline is the configuration at the tip of the source branch.
+	Pipeline *config.Pipeline
+	// SourceTip is the newest commit of the source branch.
+	SourceTip gitrepo.Hash
+	// Tags are the snapshots by version.
+	Tags map[snapshot.Version]gitrepo.Hash
+	// Newest is the snapshot with the highest version; nil when there is none.
+	Newest *snapshot.Snapshot
+	// Candidate is the commit that the first environment runs and that was not
+	// captured yet; nil when there is none, CandidateWait then says why.
+	Candidate     *Candidate
+	CandidateWait Wait
+	// Environments but the first, in the order of the configuration.
+	Environments []Environment
+	// Approvals found as tags.
+	Approvals []Approval
+}
+
+// Candidate is a source commit ready to be captured.
+type Candidate struct {
+	Commit gitrepo.Hash
+}
+
+// Environment is the state of one environment with a ledger.
+type Environment struct {
+	config.Environment
+	// Tip of the ledger; empty when it was never opened.
+	Tip gitrepo.Hash
+	// History is the ledger, newest entry first, as far back as was read.
+	History []snapshot.Entry
+	// Snapshot is what the environment points at; nil before the first.
+	Snapshot *snapshot.Snapshot
+	// Targets are the Applications the snapshot deploys here.
+	Targets []snapshot.Target
+	// Unreadable is why the ledger cannot be used; empty when it can. Nothing
+	// is done to such an environment.
+	Unreadable string
+	// Applications observed for this environment; ApplicationsKnown is false
+	// when nobody could be asked, which is not the same as none.
+	Applications      []Application
+	ApplicationsKnown bool
+}
+
+// Current is the newest ledger entry; zero when there is none.
+func (e Environment) Current() snapshot.Entry {
+	if len(e.History) == 0 {
+		return snapshot.Entry{}
+	}
+	return e.History[0]
+}
+
+// validatedAt returns when the environment recorded the version as deployed
+// and healthy. It is false without such evidence, and when the environment was
+// rolled back from the version afterwards.
+func (e Environment) validatedAt(version snapshot.Version) (time.Time, bool) {
+	for _, entry := range e.History {
+		switch {
+		case entry.Event == snapshot.EventDeployed && entry.Snapshot == version:
+			return entry.Deployed, true
+		case entry.Event == snapshot.EventRollback && entry.From == version:
+			return time.Time{}, false
+		}
+	}
+	return time.Time{}, false
+}
+
+// Approval is one annotated tag approve/<environment>/<version>/<who>.
+type Approval struct {
+	Environment string
+	Version     snapshot.Version
+	Who         string
+	// Commit is what the tag names; it counts only if that is the snapshot.
+	Commit gitrepo.Hash
+}
+
+// Environment returns the state of the environment of that name.
+func (s *State) Environment(name string) (Environment, bool) {
+	for _, e := range s.Environments {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return Environment{}, false
+}
+
+// Versions lists the snapshots, newest first.
+func (s *State) Versions() []snapshot.Version {
+	versions := make([]snapshot.Version, 0, len(s.Tags))
+	for v := range s.Tags {
+		versions = append(versions, v)
+	}
+	slices.SortFunc(versions, func(a, b snapshot.Version) int { return b.Compare(a) })
+	return versions
+}
+
+// nextVersion is what a capture would be called now.
+func (s *State) nextVersion() snapshot.Version {
+	if versions := s.Versions(); len(versions) > 0 {
+		return versions[0].NextMinor()
+	}
+	return snapshot.Version{Pipeline: s.Pipeline.Name, Minor: 1}
+}
+
+// approvers lists who approved the version for the environment, sorted, each
+// once. An approval of another commit under the same name does not count.
+func (s *State) approvers(environment string, version snapshot.Version) []string {
+	var who []string
+	for _, a := range s.Approvals {
+		if a.Environment == environment && a.Version == version && a.Commit == s.Tags[version] {
+			who = append(who, a.Who)
+		}
+	}
+	slices.Sort(who)
+	return slices.Compact(who)
+}
+
+// directlyAfterFirst reports whether the environment takes snapshots from the
+// first environment, whose images are mirrored at capture.
+func directlyAfterFirst(p *config.Pipeline, e config.Environment) bool {
+	return slices.Contains(e.After, p.First().Name)
+}
+
+// destinationKey identifies a destination for matching.
+func destinationKey(cluster, server, namespace string) string {
+	return cmp.Or(cluster, server) + "/" + namespace
+}
