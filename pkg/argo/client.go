@@ -1,0 +1,128 @@
+package argo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/fleeting-taas/propagator/pkg/promotion"
+)
+
+var (
+	applications    = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}
+	applicationSets = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applicationsets"}
+)
+
+// annotationRefresh makes the ApplicationSet controller generate anew. Only a
+// changed value is an event, so every poke writes another one.
+const annotationRefresh = "argocd.argoproj.io/application-set-refresh"
+
+// pageSize bounds one list answer of the API server.
+const pageSize = 200
+
+// Client reads Applications and pokes ApplicationSets. It is safe for
+// concurrent use.
+type Client struct {
+	kube      dynamic.Interface
+	namespace string
+	now       func() time.Time
+}
+
+var _ promotion.Applications = (*Client)(nil)
+
+// New makes a client for the Applications of one namespace, usually argocd;
+// "" means all namespaces.
+func New(kube dynamic.Interface, namespace string) *Client {
+	return &Client{kube: kube, namespace: namespace, now: time.Now}
+}
+
+// Connect makes a client from a kubeconfig file, or, when it is empty, from
+// the service account of the Pod it runs in.
+func Connect(kubeconfig, namespace string) (*Client, error) {
+	config, err := restConfig(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "propagator"
+	kube, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	return New(kube, namespace), nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
+		}
+		return config, nil
+	}
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, fmt.Errorf("not in a Pod (%w); name a file with --kubeconfig", err)
+	}
+	return config, nil
+}
+
+// List implements promotion.Applications. It reads every page from the API
+// server; a page that cannot be read makes the whole answer an error.
+func (c *Client) List(ctx context.Context, pipeline string) ([]promotion.Application, error) {
+	var found []promotion.Application
+	options := metav1.ListOptions{LabelSelector: LabelPipeline + "=" + pipeline, Limit: pageSize}
+	for {
+		page, err := c.kube.Resource(applications).Namespace(c.namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list Applications: %w", err)
+		}
+		for _, item := range page.Items {
+			raw, err := item.MarshalJSON()
+			if err != nil {
+				return nil, fmt.Errorf("application %s: %w", item.GetName(), err)
+			}
+			application, ok, err := decode(raw)
+			if err != nil {
+				return nil, fmt.Errorf("application %s: %w", item.GetName(), err)
+			}
+			if ok {
+				found = append(found, application)
+			}
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return found, nil
+		}
+	}
+}
+
+// Poke implements promotion.Applications: it changes the refresh annotation of
+// every ApplicationSet of the pipeline.
+func (c *Client) Poke(ctx context.Context, pipeline string) error {
+	sets, err := c.kube.Resource(applicationSets).Namespace(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: LabelPipeline + "=" + pipeline})
+	if err != nil {
+		return fmt.Errorf("list ApplicationSets: %w", err)
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{
+		annotationRefresh: "propagator-" + c.now().UTC().Format("20060102T150405.000000000"),
+	}}})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, set := range sets.Items {
+		_, err := c.kube.Resource(applicationSets).Namespace(set.GetNamespace()).Patch(ctx, set.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("poke ApplicationSet %s: %w", set.GetName(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
