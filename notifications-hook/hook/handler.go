@@ -1,0 +1,93 @@
+package hook
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// maxEvent bounds an event's body; the template of the notifications
+// configuration makes about one kilobyte.
+const maxEvent = 64 << 10
+
+// Event is what Argo CD's notification template sends. Everything in it is a
+// hint: it tells which pipeline to look at, never what to do.
+type Event struct {
+	Application string `json:"application"`
+	Namespace   string `json:"namespace"`
+	Pipeline    string `json:"pipeline"`
+	RepoURL     string `json:"repoURL"`
+	Phase       string `json:"phase"`
+	Revision    string `json:"revision"`
+	FinishedAt  string `json:"finishedAt"`
+}
+
+// notify serves POST /api/v1/argocd. It always answers 202 to an authenticated
+// sender: an event that cannot be understood wakes every pipeline, which is
+// harmless, whereas an error would make Argo CD send it again every minute.
+func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
+	var event Event
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
+	if err == nil {
+		err = json.Unmarshal(body, &event)
+	}
+	result := "ok"
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		result = "too_large"
+	case err != nil:
+		result = "malformed"
+	}
+	s.metrics.events.WithLabelValues(result).Inc()
+	if err != nil {
+		s.config.Log.WarnContext(r.Context(), "event not understood, looking at every pipeline", "error", err)
+	}
+	s.wake(event.RepoURL)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// wakeAll serves POST /api/v1/wake: a git host's webhook, CI or a person says
+// that something may have changed.
+func (s *Server) wakeAll(w http.ResponseWriter, r *http.Request) {
+	s.wake(r.URL.Query().Get("repository"))
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// wake pokes the workers of a repository, or all of them when none is known by
+// that name.
+func (s *Server) wake(repository string) {
+	woken := false
+	for _, worker := range s.workers {
+		if repository != "" && strings.TrimSuffix(worker.name, ".git") == strings.TrimSuffix(repository, ".git") {
+			worker.poke()
+			woken = true
+		}
+	}
+	if woken {
+		return
+	}
+	for _, worker := range s.workers {
+		worker.poke()
+	}
+}
+
+// status serves GET /api/v1/status: what each pipeline's newest run did and
+// what it waits for.
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	all := []Status{}
+	for _, worker := range s.workers {
+		if status, ok := worker.status(); ok {
+			all = append(all, status)
+		}
+	}
+	body, err := json.Marshal(all)
+	if err != nil {
+		http.Error(w, "status cannot be encoded", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the client is gone; nobody is left to tell
+}

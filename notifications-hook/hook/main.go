@@ -1,0 +1,125 @@
+package hook
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
+	"github.com/fleeting-taas/propagator/pkg/promotion"
+	registryremote "github.com/fleeting-taas/propagator/pkg/registry/remote"
+	"github.com/fleeting-taas/propagator/pkg/service"
+)
+
+// Connect opens the cluster in which Argo CD runs. An empty kubeconfig means
+// the service account of the Pod.
+type Connect func(kubeconfig, namespace string) (promotion.Applications, error)
+
+// Main is the program: arguments and environment in, exit code out.
+func Main(ctx context.Context, args, env []string, stdout, stderr io.Writer, connect Connect) int {
+	return service.Main(ctx, "notifications-hook", stderr, func(ctx context.Context) error {
+		cmd := command(env, stderr, connect)
+		cmd.SetArgs(args)
+		cmd.SetOut(stdout)
+		cmd.SetErr(stderr)
+		return cmd.ExecuteContext(ctx)
+	})
+}
+
+// settings are the hook's own flags.
+type settings struct {
+	git          gitremote.Flags
+	registries   registryremote.Set
+	tokens       service.TokenOptions
+	service      service.Options
+	interval     time.Duration
+	timeout      time.Duration
+	settle       time.Duration
+	kubeconfig   string
+	namespace    string
+	environments []string
+}
+
+func command(env []string, stderr io.Writer, connect Connect) *cobra.Command {
+	s := settings{service: service.DefaultOptions(":8080", "")}
+	cmd := &cobra.Command{
+		Use:   "notifications-hook",
+		Short: "promote snapshots from environment to environment",
+		Long: `notifications-hook looks at its pipelines whenever Argo CD reports a sync
+(POST /api/v1/argocd), when somebody asks it to (POST /api/v1/wake), and once
+per --interval. It captures what Dev runs, mirrors images, promotes to the next
+environment and records what was deployed. All state is in Git and the
+registries; any number of replicas may run.
+
+Credentials for registries come from the Docker configuration (DOCKER_CONFIG),
+those for Git from the --git flags. Every flag can be given as an environment
+variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
+		Example:       `  notifications-hook --repository https://git.example/shop.git --git-password-file /etc/propagator/git --token-file /etc/propagator/token`,
+		Version:       service.Version().String(),
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true, // service.Main prints the error, once
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := service.FromEnvironment(cmd.Flags(), env); err != nil {
+				return service.UsageError(err)
+			}
+			server, err := s.server(env, stderr, connect)
+			if err != nil {
+				return service.UsageError(err)
+			}
+			if err := server.Listen(cmd.Context()); err != nil {
+				return err
+			}
+			return server.Serve(cmd.Context())
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return service.UsageError(err) })
+	f := cmd.Flags()
+	s.git.Bind(f, true)
+	s.registries.Bind(f)
+	s.tokens.Bind(f)
+	s.service.Bind(f)
+	f.DurationVar(&s.interval, "interval", time.Minute, "how often each pipeline is looked at without an event")
+	f.DurationVar(&s.timeout, "timeout", 30*time.Minute, "limit for one look at a pipeline, mirroring included")
+	f.DurationVar(&s.settle, "settle", 5*time.Second, "how long an Application must have been healthy to count as deployed")
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster in which Argo CD runs (default: the Pod's service account)")
+	f.StringVar(&s.namespace, "argocd-namespace", "argocd", "namespace of the Applications; empty for all")
+	f.StringSliceVar(&s.environments, "environments", nil, "environments whose Applications this Argo CD holds (default: all)")
+	service.DescribeVariables(f)
+	return cmd
+}
+
+// server joins the adapters.
+func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Server, error) {
+	if err := s.service.Validate(); err != nil {
+		return nil, err
+	}
+	log := s.service.Logger(stderr)
+	s.registries.Logger = log
+	openers, err := s.git.Openers(env, log)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := s.tokens.Tokens(env)
+	if err != nil {
+		return nil, err
+	}
+	applications, err := connect(s.kubeconfig, s.namespace)
+	if err != nil {
+		return nil, err
+	}
+	c := Config{Tokens: tokens, Interval: s.interval, Timeout: s.timeout, Service: s.service, Log: log}
+	for _, open := range openers {
+		repo, err := open()
+		if err != nil {
+			return nil, err
+		}
+		c.Pipelines = append(c.Pipelines, Pipeline{Open: open, Engine: &promotion.Engine{
+			Repo: repo, Registries: &s.registries, Branch: s.git.Branch, Applications: applications,
+			Environments: s.environments, Settle: s.settle, Actor: "propagator", Log: log,
+		}})
+	}
+	return New(c)
+}

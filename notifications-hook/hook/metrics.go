@@ -1,0 +1,31 @@
+package hook
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics of the hook; the names are documented in docs/operations.md.
+type metrics struct {
+	events  *prometheus.CounterVec
+	runs    *prometheus.CounterVec
+	steps   *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "propagator_hook_events_total", Help: "Events received from Argo CD, by whether they could be understood.",
+		}, []string{"result"}),
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "propagator_hook_reconciles_total", Help: "Runs of the promotion engine.",
+		}, []string{"repository", "result"}),
+		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "propagator_hook_steps_total", Help: "Steps done: capture, promote, record.",
+		}, []string{"repository", "kind"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "propagator_hook_reconcile_seconds", Help: "Duration of a run.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 4, 9),
+		}, []string{"repository"}),
+	}
+	r.MustRegister(m.events, m.runs, m.steps, m.seconds)
+	return m
+}
