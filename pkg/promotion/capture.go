@@ -73,7 +73,7 @@ func discover(tree fs.FS, p *config.Pipeline) (applicationsOf, error) {
 	for _, environment := range p.Environments {
 		applications, err := render.Discover(tree, environment)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
+			errs = append(errs, err)
 		}
 		found[environment.Name] = applications
 	}

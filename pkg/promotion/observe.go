@@ -330,6 +330,11 @@ func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash) (bo
 		return false, err
 	}
 	onBranch, err := gitrepo.IsAncestor(e.Repo, commit, s.SourceTip)
+	if errors.Is(err, gitrepo.ErrNotFound) {
+		// Further back than what was fetched: Dev lags behind by that many
+		// commits, or runs another branch.
+		return false, nil
+	}
 	if err != nil || !onBranch {
 		return false, err
 	}

@@ -107,7 +107,7 @@ func TestVerify(t *testing.T) {
 				if !errors.Is(err, registry.ErrDigestMismatch) {
 					t.Errorf("error %v, want ErrDigestMismatch", err)
 				}
-				if test.size >= 0 && int64(len(got)) >= test.size && string(got) != text {
+				if test.size >= 0 && int64(len(got)) >= test.size {
 					t.Errorf("handed out %d bytes of wrong content", len(got))
 				}
 			}

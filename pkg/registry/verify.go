@@ -60,6 +60,15 @@ func (v *verifier) Read(p []byte) (int, error) {
 		v.hash.Write(p[:n]) // never fails
 	}
 	v.read += int64(n)
+	if err == nil && v.size >= 0 && v.read == v.size {
+		// That was to be all; the last bytes wait until the content agrees.
+		var extra [1]byte
+		var more int
+		for more == 0 && err == nil {
+			more, err = v.content.Read(extra[:])
+		}
+		v.read += int64(more)
+	}
 	switch {
 	case v.size >= 0 && v.read > v.size:
 		v.err = fmt.Errorf("%w: %s has more than %d bytes", ErrDigestMismatch, v.digest, v.size)
@@ -67,7 +76,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF) && v.size >= 0 && v.read < v.size:
 		v.err = fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDigestMismatch, v.digest, v.read, v.size)
 		return 0, v.err
-	case errors.Is(err, io.EOF) || err == nil && v.size >= 0 && v.read == v.size:
+	case errors.Is(err, io.EOF):
 		if mismatch := v.check(); mismatch != nil {
 			v.err = mismatch
 			return 0, v.err

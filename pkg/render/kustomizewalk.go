@@ -303,12 +303,12 @@ func (w *walk) files(k *kustomizationFile) error {
 			return err
 		}
 	}
-	for _, p := range k.PatchesJson6902 {
+	for _, p := range k.PatchesJson6902 { //nolint:staticcheck // deprecated, and in use
 		if err := w.patch(k, "patchesJson6902", p.Path, p.Patch, false); err != nil {
 			return err
 		}
 	}
-	for _, p := range k.PatchesStrategicMerge {
+	for _, p := range k.PatchesStrategicMerge { //nolint:staticcheck // deprecated, and in use
 		file, inline := string(p), ""
 		if roots, err := parseYAML([]byte(p)); err == nil && len(roots) > 0 && roots[0].Kind == yaml.MappingNode {
 			file, inline = "", file

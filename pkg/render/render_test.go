@@ -52,7 +52,7 @@ replicas: 1
 a: [
 -- web/marked.yaml --
 # +argocd:skip-file-rendering
-`+object+`-- web/sub/below.yaml --
+` + object + `-- web/sub/below.yaml --
 ` + object + `-- web/README.md --
 no
 -- web/z.yaml -> ../shared/z.yaml --

@@ -10,10 +10,8 @@
 package githttp
 
 import (
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -164,27 +162,28 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, service, dir str
 		http.Error(w, "unexpected content type", http.StatusUnsupportedMediaType)
 		return
 	}
-	// git reports progress while it still reads the pack; without full duplex
-	// the server would cut off the rest of the request at the first answer.
-	// Not every ResponseWriter can, and HTTP/2 always does.
-	_ = http.NewResponseController(w).EnableFullDuplex()
-	body := http.MaxBytesReader(w, r.Body, h.options.MaxBody)
-	var in io.Reader = body
 	switch r.Header.Get("Content-Encoding") {
-	case "":
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(body)
-		if err != nil {
-			http.Error(w, "the body is not gzip", http.StatusBadRequest)
-			return
-		}
-		in = http.MaxBytesReader(w, z, h.options.MaxBody)
+	case "", "gzip", "x-gzip":
 	default:
 		http.Error(w, "unsupported content encoding", http.StatusUnsupportedMediaType)
 		return
 	}
+	in, err := h.body(w, r)
+	if err != nil {
+		switch {
+		case errors.Is(err, errStorage):
+			h.options.Logger.ErrorContext(r.Context(), "git request lost", "error", err)
+			http.Error(w, errStorage.Error(), http.StatusInsufficientStorage)
+		case errors.As(err, new(*http.MaxBytesError)):
+			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		default:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+		return
+	}
+	defer in.remove()
 	out := &answer{w: w, kind: "application/x-git-" + service + "-result"}
-	h.run(r, out, in, h.protocol(r, service), service, "--stateless-rpc", dir)
+	h.run(r, out, in.reader, h.protocol(r, service), service, "--stateless-rpc", dir)
 }
 
 // protocol is the version that the client asks for. Pushing has no version 2,

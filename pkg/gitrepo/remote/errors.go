@@ -47,7 +47,10 @@ func do[T any](ctx context.Context, r *Repo, operation func(context.Context) (T,
 	switch {
 	case settled(err):
 	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+		err = ctx.Err()
+		if cause := context.Cause(ctx); !errors.Is(cause, err) {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
 	case limited.Err() != nil:
 		err = fmt.Errorf("%w: %w (%s)", gitrepo.ErrUnreachable, errTimeout, r.timeout)
 	default:

@@ -243,7 +243,10 @@ func (r *Repo) Refs(ctx context.Context, prefixes ...string) (gitrepo.Refs, erro
 		s.close()
 		return refsOf(s.advertised()), nil
 	})
-	return refs.Filter(prefixes...), err
+	if err != nil {
+		return nil, err
+	}
+	return refs.Filter(prefixes...), nil
 }
 
 // refsOf leaves out HEAD, which is no ref of its own, and the ".have" lines

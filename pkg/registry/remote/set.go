@@ -41,15 +41,16 @@ func (s *Set) Bind(flags *pflag.FlagSet) {
 
 // Open returns a registry of a pipeline.
 func (s *Set) Open(r config.Registry) (registry.Registry, error) {
-	return s.registry(r.URL, r.Endpoint)
+	// Only what keeps its images is ever written to.
+	return s.registry(r.URL, r.Endpoint, r.LongLiving())
 }
 
 // Upstream returns a third-party registry by its host.
 func (s *Set) Upstream(host, endpoint string) (registry.Reader, error) {
-	return s.registry(host, endpoint)
+	return s.registry(host, endpoint, false)
 }
 
-func (s *Set) registry(name, endpoint string) (*Registry, error) {
+func (s *Set) registry(name, endpoint string, writable bool) (*Registry, error) {
 	if rerouted, ok, err := s.reroute(name); err != nil {
 		return nil, err
 	} else if ok {
@@ -57,12 +58,12 @@ func (s *Set) registry(name, endpoint string) (*Registry, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := name + " " + endpoint
+	key := fmt.Sprint(name, " ", endpoint, " ", writable)
 	if r, ok := s.open[key]; ok {
 		return r, nil
 	}
 	r, err := New(Config{
-		Name: name, Endpoint: endpoint, Keychain: s.Keychain, Transport: s.Transport, Logger: s.Logger, Retries: s.Retries, OnRequest: s.OnRequest,
+		Name: name, Endpoint: endpoint, Keychain: s.Keychain, Transport: s.Transport, Logger: s.Logger, Retries: s.Retries, Writable: writable, OnRequest: s.OnRequest,
 	})
 	if err != nil {
 		return nil, err
