@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
+	"github.com/fleeting-taas/propagator/pkg/registry"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -97,7 +99,7 @@ func (w *world) mustRefuse(ctx context.Context, update gitrepo.Update) error {
 
 // checkImages verifies every environment's registry against the lock.
 func (w *world) checkImages(ctx context.Context, s *promotion.State) (string, error) {
-	images, manifests, referrers := 0, 0, 0
+	images, manifests, signatures := 0, 0, 0
 	for _, e := range s.Environments {
 		if e.Snapshot == nil {
 			return "", fmt.Errorf("%s points at nothing", e.Name)
@@ -117,13 +119,49 @@ func (w *world) checkImages(ctx context.Context, s *promotion.State) (string, er
 		for _, image := range report.Images {
 			images++
 			manifests += image.Manifests
-			referrers += image.Referrers
 		}
+		signed, err := w.checkSignatures(ctx, pipeline.Registries[configured.Registry], e.Snapshot.Lock)
+		if err != nil {
+			return "", err
+		}
+		signatures += signed
 	}
 	if images == 0 {
 		return "", errors.New("there is no image at all")
 	}
-	return fmt.Sprintf("%d images, %d manifests with platforms and %d referrers, each read back and hashed", images, manifests, referrers), nil
+	if signatures == 0 {
+		return "", errors.New("no image is signed")
+	}
+	return fmt.Sprintf("%d images, %d manifests of all platforms and %d signatures, each read back and hashed", images, manifests, signatures), nil
+}
+
+// checkSignatures looks in an environment's registry for every signature that
+// CI pushed to Dev with an image of the lock.
+func (w *world) checkSignatures(ctx context.Context, r config.Registry, lock *snapshot.Lock) (int, error) {
+	open, err := w.endpoints.Open(r)
+	if err != nil {
+		return 0, err
+	}
+	found := 0
+	for _, image := range lock.Images {
+		s, ok := w.ci.signatures[image.Digest]
+		if !ok {
+			continue
+		}
+		repo := s.location.TargetRepo()
+		referrers, err := open.Referrers(ctx, repo, image.Digest)
+		if err != nil {
+			return 0, err
+		}
+		if !slices.ContainsFunc(referrers, func(d registry.Descriptor) bool { return d.Digest == s.digest }) {
+			return 0, fmt.Errorf("%s/%s has lost the signature of %s", r.URL, repo, image.Requested)
+		}
+		if _, err := open.Manifest(ctx, repo, s.digest); err != nil {
+			return 0, err
+		}
+		found++
+	}
+	return found, nil
 }
 
 // checkTrees asks git for the trees.

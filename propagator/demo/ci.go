@@ -34,6 +34,14 @@ type ci struct {
 	pipeline  *config.Pipeline
 	artifacts []artifact
 	builds    int
+	// signatures are what was pushed as a referrer, by the image's digest.
+	signatures map[string]signature
+}
+
+// signature is a referrer and the repository it is in.
+type signature struct {
+	location config.Location
+	digest   string
 }
 
 // artifact is an image that the manifests use.
@@ -195,7 +203,9 @@ func (c *ci) push(ctx context.Context, s artifact, revision string, tags ...stri
 		return err
 	}
 	if s.own && s.name() == c.artifacts[c.signed()].name() {
-		image = image.Refer(imagebuild.Signature(image.Manifest.Descriptor(), "signed by the CI of "+s.name()))
+		signed := imagebuild.Signature(image.Manifest.Descriptor(), "signed by the CI of "+s.name())
+		image = image.Refer(signed)
+		c.signatures[image.Digest()] = signature{s.location, signed.Digest()}
 	}
 	target, err := c.open(s)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -25,7 +26,7 @@ func (w *world) play(ctx context.Context) error {
 		do    func(context.Context) (detail string, err error)
 	}{
 		{"the shop's images are in the dev registry, its manifests on main", w.begin},
-		{"CI builds orders and gateway, and writes their tags to main", func(ctx context.Context) (string, error) {
+		{"CI builds two services and writes their tags to main", func(ctx context.Context) (string, error) {
 			return w.bump(ctx, 0, 2)
 		}},
 		{"Argo CD syncs Dev; a snapshot is taken, mirrored and promoted to Stage", func(ctx context.Context) (string, error) {
@@ -41,7 +42,7 @@ func (w *world) play(ctx context.Context) error {
 		{"Prod is mirrored from Stage, rendered, synced and healthy", func(ctx context.Context) (string, error) {
 			return w.deployed(ctx, "prod", w.version(1))
 		}},
-		{"the dev registry is back; CI releases catalog and worker", func(ctx context.Context) (string, error) {
+		{"the dev registry is back; CI builds the other two", func(ctx context.Context) (string, error) {
 			w.switchOn()
 			return w.bump(ctx, 2, 4)
 		}},
@@ -110,7 +111,7 @@ func (w *world) bump(ctx context.Context, from, to int) (string, error) {
 		return "", err
 	}
 	commit, _, err := w.ci.tip(ctx)
-	return fmt.Sprintf("commit %s", commit.Short()), err
+	return fmt.Sprintf("commit %s: %s", commit.Short(), strings.Join(names, ", ")), err
 }
 
 // captured lets Argo CD sync Dev and waits until the snapshot is in Stage.

@@ -103,7 +103,7 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	branch := pipeline.Source.Branch
-	w.ci = &ci{repo: people, branch: branch, registries: w.endpoints, now: w.now}
+	w.ci = &ci{repo: people, branch: branch, registries: w.endpoints, now: w.now, signatures: map[string]signature{}}
 	w.person = &promotion.Engine{Repo: people, Registries: w.endpoints, Branch: branch, Actor: "alice", Log: w.log}
 	if err := w.ci.seed(ctx, w.content); err != nil {
 		return err
