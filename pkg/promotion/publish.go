@@ -23,10 +23,12 @@ func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Cap
 	return nil
 }
 
-// Mirror copies, by hand, what a promotion of the snapshot into the environment
-// would copy, and verifies it. It moves nothing in git. The pipeline is the
-// snapshot's own. An environment that takes snapshots from the first one got
-// its images when the snapshot was taken; there Mirror can only check them.
+// Mirror makes the snapshot's images complete in the environment's registry, as
+// a promotion would, and verifies them. It moves nothing in git. The pipeline is
+// the snapshot's own. Where the environment takes snapshots from the first one
+// the images come from where they were captured, as long as they are there, so
+// that a registry which lost something is repaired.
 func (e *Engine) Mirror(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (mirror.Report, error) {
-	return e.mirrorInto(ctx, fmt.Sprintf("mirror %s to %s", lock.Version, environment.Name), p, lock, environment, false)
+	step := fmt.Sprintf("mirror %s to %s", lock.Version, environment.Name)
+	return e.mirrorInto(ctx, step, p, lock, environment, directlyAfterFirst(p, environment))
 }

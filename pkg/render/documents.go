@@ -21,7 +21,8 @@ type document struct {
 //
 // A document is everything between two separators as it is written, comments
 // included; a List stays one document. A document that is no object with
-// apiVersion and kind is an error that names its line.
+// apiVersion and kind is an error that names its line, and so is YAML that
+// readers understand in different ways.
 func Documents(text []byte) ([]string, error) {
 	documents, err := split(text)
 	if err != nil {
@@ -159,7 +160,7 @@ func (d *document) parse(whole []byte) (object bool, err error) {
 		return false, nil
 	}
 	d.root = doc.Content[0]
-	if err := bounded(d.root); err != nil {
+	if err := bounded(d.root, true); err != nil {
 		var e *syntaxError
 		if errors.As(err, &e) {
 			return false, fault(&syntaxError{line: e.line + d.line - 1, msg: e.msg})

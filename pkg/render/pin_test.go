@@ -209,6 +209,10 @@ func TestDocuments(t *testing.T) {
 		"other line separator": {in: "apiVersion: v1\nkind: A\r---\rapiVersion: v1\rkind: Pod\r", err: "document separator"},
 		"endless alias":        {in: "apiVersion: v1\nkind: A\na: &a [*a]\n", err: "contains itself"},
 		"alias bomb":           {in: "apiVersion: v1\nkind: A\n" + bomb(), err: "once its aliases are expanded"},
+		"merge that hides":     {in: "apiVersion: v1\nkind: Pod\nx: &b {image: evil}\nspec: {containers: [{image: good, <<: *b}]}\n", err: "line 4: merge key (<<) after image"},
+		"two merges":           {in: "apiVersion: v1\nkind: Pod\nx: &b {image: evil}\nspec:\n  <<: *b\n  <<: *b\n", err: "line 6: two merge keys"},
+		"binary key":           {in: "apiVersion: v1\nkind: Pod\nspec: {containers: [{!!binary aW1hZ2U=: evil}]}\n", err: "line 3: binary map key"},
+		"endless merge":        {in: "apiVersion: v1\nkind: Pod\na: &a\n  <<: *a\n  b: 1\n", err: "contains itself"},
 		"deep":                 {in: "apiVersion: v1\nkind: A\na: " + strings.Repeat("[", 2000) + strings.Repeat("]", 2000), err: "nests deeper"},
 		"deeper than YAML":     {in: "apiVersion: v1\nkind: A\na: " + strings.Repeat("{a: ", 100_000), err: "depth"},
 	} {

@@ -489,3 +489,15 @@ func ExampleOutput_Pin() {
 	//   - image: "stage.registry.example/web:1.4.0@sha256:…"
 	// <nil>
 }
+
+type panicking struct{ fstest.MapFS }
+
+func (panicking) ReadFile(string) ([]byte, error) { panic("broken object store") }
+
+func TestPanic(t *testing.T) {
+	in := render.Input{FS: panicking{archive(chartYAML)}, Application: config.Application{Name: "web", Path: "web", Renderer: "helm"}}
+	_, err := render.Render(t.Context(), in)
+	if err == nil || !strings.Contains(err.Error(), "application web: renderer panicked: broken object store at github.com/fleeting-taas/propagator/pkg/render") {
+		t.Errorf("error %v", err)
+	}
+}

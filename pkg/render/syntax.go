@@ -62,7 +62,7 @@ func parseYAML(text []byte) (roots []*yaml.Node, err error) {
 			continue
 		}
 		root := doc.Content[0]
-		if err := bounded(root); err != nil {
+		if err := bounded(root, false); err != nil {
 			return nil, err
 		}
 		if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
@@ -72,9 +72,10 @@ func parseYAML(text []byte) (roots []*yaml.Node, err error) {
 	}
 }
 
-// bounded checks the size of a document with its aliases expanded.
-func bounded(root *yaml.Node) error {
-	c := counter{sizes: map[*yaml.Node]int{}}
+// bounded checks the size of a document with its aliases expanded, and if
+// strict that all readers understand it alike.
+func bounded(root *yaml.Node, strict bool) error {
+	c := counter{sizes: map[*yaml.Node]int{}, strict: strict}
 	_, err := c.size(root, 0)
 	return err
 }
@@ -82,7 +83,8 @@ func bounded(root *yaml.Node) error {
 // counter computes expanded sizes; an anchored node is visited once. A size of
 // -1 marks a node whose expansion is under way: meeting it again is a cycle.
 type counter struct {
-	sizes map[*yaml.Node]int
+	sizes  map[*yaml.Node]int
+	strict bool
 }
 
 func (c *counter) size(n *yaml.Node, depth int) (int, error) {
@@ -114,7 +116,45 @@ func (c *counter) size(n *yaml.Node, depth int) (int, error) {
 	if n.Anchor != "" {
 		c.sizes[n] = total
 	}
-	return total, nil
+	if !c.strict {
+		return total, nil
+	}
+	// Only now is it known that nothing below contains itself.
+	return total, unambiguous(n)
+}
+
+// unambiguous refuses mappings that readers of YAML understand in different
+// ways: Kubernetes' own lets a merge override what stands before it, the
+// library used here never, and only some decode binary keys. An image could
+// hide in the difference.
+func unambiguous(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var before map[string]bool
+	merged := false
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := target(n.Content[i]).node
+		switch {
+		case isMerge(key) && merged:
+			return &syntaxError{line: key.Line, msg: "two merge keys (<<) in one map; write <<: [*a, *b]"}
+		case isMerge(key):
+			merged = true
+			for name := range fields(&yaml.Node{Kind: yaml.MappingNode, Content: n.Content[i : i+2]}) {
+				if before[name] {
+					return &syntaxError{line: key.Line, msg: "merge key (<<) after " + name + ", which it also has; put << first"}
+				}
+			}
+		case key.ShortTag() == "!!binary":
+			return &syntaxError{line: key.Line, msg: "binary map key"}
+		case key.Kind == yaml.ScalarNode:
+			if before == nil {
+				before = map[string]bool{}
+			}
+			before[key.Value] = true
+		}
+	}
+	return nil
 }
 
 // field returns the value of a key of a mapping, nil if it is not there. Of a

@@ -1,0 +1,184 @@
+package promotion
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo/githttp"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
+	"github.com/fleeting-taas/propagator/pkg/registry"
+	"github.com/fleeting-taas/propagator/pkg/registry/imagebuild"
+	"github.com/fleeting-taas/propagator/pkg/registry/registrytest"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// benchShop is a pipeline on a real git server over http, with as many
+// applications as asked for. Registries are in memory: what is measured here
+// is git and rendering; pkg/mirror measures registries.
+type benchShop struct {
+	url        string
+	trips      atomic.Int64
+	received   atomic.Int64
+	sent       atomic.Int64
+	registries map[string]registry.Registry
+	clock      time.Time
+}
+
+func (s *benchShop) Open(r config.Registry) (registry.Registry, error) {
+	return s.registries[r.Name], nil
+}
+
+func (s *benchShop) Upstream(host, _ string) (registry.Reader, error) {
+	return nil, fmt.Errorf("no upstream %s", host)
+}
+
+// repo opens a client that has fetched nothing.
+func (s *benchShop) repo(b *testing.B) gitrepo.Repo { return s.open(b, remote.Options{}) }
+
+// counted opens one whose round trips are counted.
+func (s *benchShop) counted(b *testing.B) gitrepo.Repo {
+	return s.open(b, remote.Options{OnRoundTrip: func(r remote.RoundTrip) {
+		s.trips.Add(1)
+		s.received.Add(r.BytesReceived)
+		s.sent.Add(r.BytesSent)
+	}})
+}
+
+func (s *benchShop) open(b *testing.B, options remote.Options) gitrepo.Repo {
+	b.Helper()
+	repo, err := remote.Open(s.url, options)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return repo
+}
+
+func (s *benchShop) engine(repo gitrepo.Repo) *Engine {
+	return &Engine{Repo: repo, Registries: s, Actor: "bench", Now: func() time.Time { return s.clock }}
+}
+
+func (s *benchShop) report(b *testing.B) {
+	b.ReportMetric(float64(s.trips.Load())/float64(b.N), "roundtrips/op")
+	b.ReportMetric(float64(s.received.Load())/float64(b.N), "recvB/op")
+	b.ReportMetric(float64(s.sent.Load())/float64(b.N), "sentB/op")
+}
+
+func (s *benchShop) reset() {
+	s.trips.Store(0)
+	s.received.Store(0)
+	s.sent.Store(0)
+}
+
+func newBenchShop(b *testing.B, applications, snapshots int) *benchShop {
+	b.Helper()
+	server := gitrepotest.Server(b, githttp.Options{})
+	server.Init("shop.git")
+	s := &benchShop{url: server.URL + "/shop.git", registries: map[string]registry.Registry{}, clock: time.Unix(1_780_000_000, 0)}
+	for _, name := range []string{"dev", "stage", "prod"} {
+		s.registries[name] = registry.NewMemory(name + ".example/shop")
+	}
+	files := gitrepotest.Files{config.File: manualProd}
+	for i := range applications {
+		name := fmt.Sprintf("app%03d", i)
+		image := registrytest.MustIndex(b, imagebuild.Spec{Platforms: registrytest.TwoPlatforms(), Files: imagebuild.Files{"app": name}})
+		registrytest.MustPush(b, s.registries["dev"], name, image, "v1")
+		for _, env := range []string{"dev", "stage", "prod"} {
+			files["envs/"+env+"/"+name+"/deployment.yaml"] = deployment(name, "dev.example/shop/"+name+":v1")
+		}
+	}
+	people := s.repo(b)
+	gitrepotest.Grow(b, people, "refs/heads/main", files)
+	for i := range snapshots {
+		gitrepotest.Grow(b, people, "refs/heads/main", gitrepotest.Files{"note": fmt.Sprint(i)})
+		s.capture(b, people)
+	}
+	return s
+}
+
+// capture makes a snapshot by hand, which enters stage right away.
+func (s *benchShop) capture(b *testing.B, repo gitrepo.Repo) {
+	b.Helper()
+	e := s.engine(repo)
+	state := s.observe(b, e)
+	step, err := PlanCapture(state, state.SourceTip, snapshot.Version{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := e.Execute(b.Context(), state, step); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (s *benchShop) observe(b *testing.B, e *Engine) *State {
+	b.Helper()
+	state, err := e.Observe(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return state
+}
+
+// BenchmarkCapture renders every application of three environments, resolves
+// every image, mirrors into Stage (in memory; there is nothing to copy after
+// the first time) and pushes tag and branch over http, with a client that
+// starts empty.
+func BenchmarkCapture(b *testing.B) {
+	for _, applications := range []int{5, 50} {
+		b.Run(fmt.Sprintf("applications=%d", applications), func(b *testing.B) {
+			s := newBenchShop(b, applications, 1)
+			people := s.repo(b)
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				n++
+				gitrepotest.Grow(b, people, "refs/heads/main", gitrepotest.Files{"note": fmt.Sprint("bench", n)})
+				b.StartTimer()
+				s.capture(b, s.counted(b))
+			}
+			s.report(b)
+		})
+	}
+}
+
+// BenchmarkPromote moves Prod to a snapshot, from a client that starts empty:
+// observe, verify and copy (nothing is missing), push. It shows what grows with
+// the number of snapshots.
+func BenchmarkPromote(b *testing.B) {
+	for _, snapshots := range []int{2, 50} {
+		b.Run(fmt.Sprintf("snapshots=%d", snapshots), func(b *testing.B) {
+			s := newBenchShop(b, 5, snapshots)
+			versions := s.observe(b, s.engine(s.repo(b))).Versions()
+			n := 0
+			for b.Loop() {
+				n++
+				e := s.engine(s.counted(b))
+				state := s.observe(b, e)
+				step := Step{Kind: Promote, Environment: "prod", Version: versions[n%len(versions)]}
+				if err := e.Execute(b.Context(), state, step); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s.report(b)
+		})
+	}
+}
+
+// BenchmarkIdle is a look at a pipeline that has nothing to do, with a client
+// that looked before: the cost of a tick.
+func BenchmarkIdle(b *testing.B) {
+	s := newBenchShop(b, 5, 2)
+	e := s.engine(s.counted(b))
+	s.observe(b, e)
+	s.reset()
+	for b.Loop() {
+		if d := Plan(s.observe(b, e)); len(d.Steps) > 0 {
+			b.Fatal(d.Steps)
+		}
+	}
+	s.report(b)
+}
