@@ -38,6 +38,7 @@ func (r *report) checkEnvironments(p *Pipeline) {
 		r.check(path+".path", e.Path, pathFault)
 		r.checkRole(p, e, path)
 		r.checkGates(e.Gates, path+".gates")
+		r.checkSoak(p, e, path)
 		r.checkDestinations(e, path)
 		r.checkApplications(e, path)
 		r.checkCapabilities(e.Capabilities, path+".capabilities")
@@ -159,6 +160,25 @@ func (r *report) checkGates(gates []Gate, path string) {
 			if gate.Soak.For <= 0 {
 				r.add(at+".soak", "is %s, must be longer than nothing", gate.Soak.For)
 			}
+		}
+	}
+}
+
+// checkSoak: how long a snapshot was healthy is read from the ledger of the
+// environment before, and the first environment has none.
+func (r *report) checkSoak(p *Pipeline, e *Environment, path string) {
+	for _, name := range e.After {
+		before, ok := p.Environment(name)
+		if !ok || len(before.After) > 0 {
+			return
+		}
+	}
+	if e.First() || r.faulty[path+".after"] {
+		return
+	}
+	for i, gate := range e.Gates {
+		if gate.Soak != nil {
+			r.add(fmt.Sprintf("%s.gates[%d].soak", path, i), "nothing says how long a snapshot was healthy in %s, which follows the source branch; use it in a later environment", clip(e.After[0]))
 		}
 	}
 }
