@@ -275,6 +275,68 @@ func TestStrangerOnTheLedger(t *testing.T) {
 	}
 }
 
+// TestForgedSnapshot: a tag with more in it than the source commit and a lock
+// is not promoted, does not stop the others, and keeps its name.
+func TestForgedSnapshot(t *testing.T) {
+	s := newShop(t)
+	s.settle(func() *Engine { return s.engine(nil) })
+	repo := s.server.Client()
+	e := s.engine(repo)
+	state, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := *state.Newest.Lock
+	lock.Version = version(t, "shop/v0.2.0")
+	forged, objects, err := snapshot.Build(repo, &lock, snapshot.Identity{Name: "x", Email: "x@example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, more, err := gitrepo.WriteFiles(withObjects(objects), forged.Tree, map[string][]byte{"evil.yaml": []byte("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err := gitrepo.ParseCommit(objects[len(objects)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit.Tree = tree
+	evil := gitrepo.NewCommit(commit)
+	gitrepotest.MustPush(t, repo, gitrepo.Push{
+		Updates: []gitrepo.Update{{Ref: "refs/tags/shop/v0.2.0", New: evil.ID()}}, Objects: append(append(objects, more...), evil),
+	})
+	s.commit(gitrepotest.Files{"note": "2"})
+	s.settle(func() *Engine { return s.engine(nil) })
+	if got := s.entry("prod").Snapshot.String(); got != "shop/v0.3.0" {
+		t.Errorf("prod runs %s", got)
+	}
+	if s.refs()["refs/tags/shop/v0.2.0"] != evil.ID() {
+		t.Error("the forged tag was moved")
+	}
+	if state, err = s.engine(nil).Observe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	step := Step{Kind: Promote, Environment: "prod", Version: version(t, "shop/v0.2.0")}
+	mustContain(t, s.engine(nil).Execute(t.Context(), state, step), "forged snapshot")
+}
+
+type objectsByID map[gitrepo.Hash]gitrepo.Object
+
+func withObjects(list []gitrepo.Object) objectsByID {
+	all := objectsByID{}
+	for _, o := range list {
+		all[o.ID()] = o
+	}
+	return all
+}
+
+func (o objectsByID) Object(id gitrepo.Hash) (gitrepo.Object, error) {
+	if found, ok := o[id]; ok {
+		return found, nil
+	}
+	return gitrepo.Object{}, gitrepo.ErrNotFound
+}
+
 func hasWait(waits []Wait, environment string, reason Reason) bool {
 	for _, w := range waits {
 		if w.Environment == environment && w.Reason == reason {

@@ -118,7 +118,7 @@ func retentionTags(p *config.Pipeline, lock *snapshot.Lock, environment config.E
 // complete in the environment's registry. It writes nothing and reads nothing
 // but that registry.
 func (e *Engine) VerifyImages(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (mirror.Report, error) {
-	registry, err := e.Registries.Open(p.Registries[environment.Registry])
+	home, err := e.Registries.Open(p.Registries[environment.Registry])
 	if err != nil {
 		return mirror.Report{}, err
 	}
@@ -127,9 +127,11 @@ func (e *Engine) VerifyImages(ctx context.Context, p *config.Pipeline, lock *sna
 		return mirror.Report{}, err
 	}
 	for i := range images {
-		images[i].Source = nil
+		// As its own source the registry is also asked which signatures and
+		// attestations belong to an image, and whether they are complete.
+		images[i].Source, images[i].SourceRepo = home, images[i].TargetRepo
 	}
-	report, err := mirror.Verify(ctx, registry, images, mirror.Options{Concurrency: e.Concurrency})
+	report, err := mirror.Verify(ctx, home, images, mirror.Options{Concurrency: e.Concurrency})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("%s: %w", MirrorIncomplete, err)
 	}

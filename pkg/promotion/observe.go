@@ -48,7 +48,7 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 		return nil, stepError(step, sideConfig, fmt.Errorf("%s on branch %s names %s as its source branch; start with --branch %s",
 			config.File, e.branch(), pipeline.Source.Branch, pipeline.Source.Branch))
 	}
-	s := &State{Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: tip, Tags: map[snapshot.Version]gitrepo.Hash{}}
+	s := &State{Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: tip, Tags: map[snapshot.Version]gitrepo.Hash{}, Damaged: map[snapshot.Version]string{}}
 	for name, id := range refs {
 		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, gitrepo.Tags)); err == nil && v.Pipeline == pipeline.Name && strings.HasPrefix(name, gitrepo.Tags) {
 			s.Tags[v] = id
@@ -102,12 +102,8 @@ func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs
 	if err != nil {
 		return err
 	}
-	if versions := s.Versions(); len(versions) > 0 {
-		newest := snapshots[versions[0]]
-		if newest.err != nil {
-			return newest.err
-		}
-		s.Newest = &newest.Snapshot
+	if err := e.findNewest(ctx, s, snapshots); err != nil {
+		return err
 	}
 	for i := range s.Environments {
 		state := &s.Environments[i]
@@ -145,6 +141,27 @@ func (e *Engine) readLedger(tip gitrepo.Hash) (history []snapshot.Entry, unreada
 	return history, ""
 }
 
+// findNewest takes the newest sound snapshot and notes the damaged ones above
+// it: a tag that somebody set by mistake must not stop everything.
+func (e *Engine) findNewest(ctx context.Context, s *State, read map[snapshot.Version]readSnapshot) error {
+	for _, version := range s.Versions() {
+		found, ok := read[version]
+		if !ok {
+			more, err := e.readSnapshots(ctx, s, map[snapshot.Version]bool{version: true})
+			if err != nil {
+				return err
+			}
+			found = more[version]
+		}
+		if found.err == nil {
+			s.Newest = &found.Snapshot
+			return nil
+		}
+		s.Damaged[version] = found.err.Error()
+	}
+	return nil
+}
+
 type readSnapshot struct {
 	snapshot.Snapshot
 	err error
@@ -162,13 +179,13 @@ func (e *Engine) readSnapshots(ctx context.Context, s *State, wanted map[snapsho
 		return nil, nil
 	}
 	slices.Sort(ids)
-	if err := e.Repo.Fetch(ctx, ids, gitrepo.FetchOptions{Depth: 1}); err != nil {
+	if err := e.Repo.Fetch(ctx, ids, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
 		return nil, err
 	}
 	found := map[snapshot.Version]readSnapshot{}
 	for v := range wanted {
 		if id := s.Tags[v]; id != "" {
-			read, err := snapshot.Read(e.Repo, id, v)
+			read, err := e.readSnapshot(id, v)
 			found[v] = readSnapshot{read, err}
 		}
 	}

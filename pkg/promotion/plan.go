@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ func Plan(s *State) Decision {
 		d.Steps = append(d.Steps, planCapture(s))
 	} else if s.CandidateWait.Reason != "" {
 		d.Waits = append(d.Waits, s.CandidateWait)
+	}
+	for _, version := range slices.SortedFunc(maps.Keys(s.Damaged), snapshot.Version.Compare) {
+		d.Waits = append(d.Waits, Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: DamagedSnapshot, Detail: s.Damaged[version]})
 	}
 	for _, e := range s.Environments {
 		if e.Unreadable != "" {

@@ -108,7 +108,7 @@ func TestPlan(t *testing.T) {
 func TestReasonsHaveHelp(t *testing.T) {
 	for _, r := range []Reason{
 		EnvOnHold, NotValidated, SoakNotReached, ApprovalMissing, ImageMissing, MirrorIncomplete,
-		AlreadyThere, HealthUnknown, ManualPromotion, OlderThanCurrent, UnknownSnapshot, LedgerUnavailable,
+		DamagedSnapshot, AlreadyThere, HealthUnknown, ManualPromotion, OlderThanCurrent, UnknownSnapshot, LedgerUnavailable,
 	} {
 		if r.Help() == "" {
 			t.Errorf("%s has no help", r)

@@ -91,14 +91,28 @@ func (e *Engine) append(s *State, environment Environment, step Step, target sna
 	return nil
 }
 
-// Snapshot reads a snapshot by version.
+// snapshotDepth brings a snapshot's source commit along, which proves that the
+// snapshot adds nothing to it but the lock.
+const snapshotDepth = 2
+
+// Snapshot reads a snapshot by version and proves that it adds nothing to its
+// source commit but the lock.
 func (e *Engine) Snapshot(ctx context.Context, s *State, version snapshot.Version) (snapshot.Snapshot, error) {
 	id, ok := s.Tags[version]
 	if !ok {
 		return snapshot.Snapshot{}, &RefusedError{Wait{Version: version.String(), Reason: UnknownSnapshot}}
 	}
-	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
 		return snapshot.Snapshot{}, err
 	}
-	return snapshot.Read(e.Repo, id, version)
+	return e.readSnapshot(id, version)
+}
+
+// readSnapshot reads a snapshot that was fetched with its source commit.
+func (e *Engine) readSnapshot(id gitrepo.Hash, version snapshot.Version) (snapshot.Snapshot, error) {
+	s, err := snapshot.Read(e.Repo, id, version)
+	if err != nil {
+		return s, err
+	}
+	return s, snapshot.CheckTree(e.Repo, s)
 }

@@ -21,7 +21,11 @@ type State struct {
 	SourceTip gitrepo.Hash
 	// Tags are the snapshots by version.
 	Tags map[snapshot.Version]gitrepo.Hash
-	// Newest is the snapshot with the highest version; nil when there is none.
+	// Damaged are versions whose tags do not name a snapshot, and why. They are
+	// never promoted, and their names are not used again.
+	Damaged map[snapshot.Version]string
+	// Newest is the sound snapshot with the highest version; nil when there is
+	// none.
 	Newest *snapshot.Snapshot
 	// Candidate is the commit that the first environment runs and that was not
 	// captured yet; nil when there is none, CandidateWait then says why.
@@ -100,11 +104,14 @@ func (s *State) Environment(name string) (Environment, bool) {
 	return Environment{}, false
 }
 
-// Versions lists the snapshots, newest first.
+// Versions lists the snapshots, newest first, without those that are known to
+// be damaged.
 func (s *State) Versions() []snapshot.Version {
 	versions := make([]snapshot.Version, 0, len(s.Tags))
 	for v := range s.Tags {
-		versions = append(versions, v)
+		if _, damaged := s.Damaged[v]; !damaged {
+			versions = append(versions, v)
+		}
 	}
 	slices.SortFunc(versions, func(a, b snapshot.Version) int { return b.Compare(a) })
 	return versions
@@ -112,10 +119,13 @@ func (s *State) Versions() []snapshot.Version {
 
 // nextVersion is what a capture would be called now.
 func (s *State) nextVersion() snapshot.Version {
-	if versions := s.Versions(); len(versions) > 0 {
-		return versions[0].NextMinor()
+	newest := snapshot.Version{Pipeline: s.Pipeline.Name}
+	for v := range s.Tags {
+		if v.Compare(newest) > 0 {
+			newest = v
+		}
 	}
-	return snapshot.Version{Pipeline: s.Pipeline.Name, Minor: 1}
+	return newest.NextMinor()
 }
 
 // approvers lists who approved the version for the environment, sorted, each

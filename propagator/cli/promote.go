@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/promotion"
+)
+
+// promoted is the result of promote.
+type promoted struct {
+	Environment string       `json:"environment"`
+	Version     string       `json:"version"`
+	From        string       `json:"from,omitempty"`
+	Rollback    bool         `json:"rollback"`
+	Reason      string       `json:"reason,omitempty"`
+	DryRun      bool         `json:"dryRun"`
+	Gates       []verdict    `json:"gates"`
+	ApprovedBy  []string     `json:"approvedBy"`
+	Mirrored    mirrored     `json:"mirrored"`
+	Branch      string       `json:"branch"`
+	BranchFrom  gitrepo.Hash `json:"branchFrom,omitempty"`
+	BranchTo    gitrepo.Hash `json:"branchTo,omitempty"`
+	// Next is what to type when Argo CD has deployed it.
+	Next string `json:"next"`
+}
+
+func promoteCommand(a *app) *cobra.Command {
+	var (
+		request promotion.Request
+		dryRun  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "promote ENVIRONMENT [VERSION]",
+		Short: "let an environment run a snapshot",
+		Long: `promote mirrors the snapshot's images to the environment's registry, verifies
+them, and then points the environment at the snapshot, all rules and gates
+permitting. Without a version it takes the newest snapshot that may enter.
+
+--rollback goes back to a snapshot that the environment ran before and proved
+healthy: the newest such one, or the version given. The environment is then on
+hold: automation leaves it alone until somebody promotes there by hand.
+
+It may be interrupted at any time; run again, it continues.`,
+		Example: `  propagator promote stage
+  propagator promote prod shop/v0.2.0 --dry-run
+  propagator promote prod v0.2.0
+  propagator promote prod --rollback --reason 'payments time out'`,
+		Args:              arguments(cobra.RangeArgs(1, 2)),
+		ValidArgsFunction: a.complete(completeLedger, completeVersion),
+	}
+	f := cmd.Flags()
+	f.BoolVar(&request.Rollback, "rollback", false, "go back to an older snapshot, and hold the environment there")
+	f.StringVar(&request.Reason, "reason", "", "why; recorded with a rollback")
+	f.BoolVar(&dryRun, "dry-run", false, "say what would be done, write nothing")
+	by := bindActor(f)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		reason := strings.TrimSpace(request.Reason)
+		switch {
+		case request.Rollback && reason == "":
+			return usageHint("add --reason 'why'", "a rollback is recorded with its reason")
+		case !request.Rollback && reason != "":
+			return usage(cmd, "--reason is recorded with a --rollback only")
+		}
+		mode := writing
+		actor, err := a.actor(*by)
+		if dryRun {
+			mode = reading
+		} else if err != nil {
+			return err
+		}
+		s, err := a.open(cmd, mode, actor)
+		if err != nil {
+			return err
+		}
+		ctx := cmd.Context()
+		state, err := s.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := ledgerArgument(cmd, state.Pipeline, args[0]); err != nil {
+			return err
+		}
+		request.Environment = args[0]
+		if len(args) > 1 {
+			if request.Version, err = versionArgument(cmd, state.Pipeline, args[1]); err != nil {
+				return err
+			}
+		}
+		step, err := promotion.PlanRequest(state, request)
+		if err != nil {
+			return err
+		}
+		result, err := s.promote(ctx, state, step, dryRun)
+		if err != nil {
+			return err
+		}
+		return a.print(result, result.table)
+	}
+	return cmd
+}
+
+func (s *session) promote(ctx context.Context, state *promotion.State, step promotion.Step, dryRun bool) (promoted, error) {
+	environment, _ := state.Environment(step.Environment) // PlanRequest found it
+	result := promoted{
+		Environment: step.Environment, Version: step.Version.String(), From: environment.Current().Snapshot.String(),
+		Rollback: step.Rollback, Reason: step.Reason, DryRun: dryRun,
+		Gates: verdicts(step.Gates), ApprovedBy: append([]string{}, step.ApprovedBy...),
+		Branch: environment.Branch, BranchFrom: environment.Tip, Next: nextAfter(state.Pipeline, step),
+	}
+	found, pipeline, err := s.read(ctx, &catalog{found: state}, step.Version)
+	if err != nil {
+		return result, err
+	}
+	configured, ok := pipeline.Environment(step.Environment)
+	if !ok {
+		return result, usageHint("propagator snapshot create takes a new one, from a commit that has it",
+			"snapshot %s was taken before environment %s was configured", step.Version, step.Environment)
+	}
+	if dryRun {
+		result.Mirrored, err = s.wouldMirror(ctx, pipeline, found.Lock, configured)
+		return result, err
+	}
+	err = s.Execute(ctx, state, step)
+	s.progress.close()
+	if err != nil {
+		return result, err
+	}
+	if moved := s.journal.moved(environment.Branch); moved.New != "" {
+		result.BranchFrom, result.BranchTo = moved.Old, moved.New
+	}
+	result.Mirrored, err = s.mirrored(pipeline, found.Lock, configured)
+	return result, err
+}
+
+// nextAfter is what comes after a promotion.
+func nextAfter(p *config.Pipeline, step promotion.Step) string {
+	if step.Rollback {
+		return "propagator promote " + step.Environment
+	}
+	for _, e := range p.Environments {
+		for _, before := range e.After {
+			if before == step.Environment {
+				return fmt.Sprintf("propagator promote %s %s", e.Name, step.Version)
+			}
+		}
+	}
+	return "propagator history " + step.Environment
+}
+
+func (p promoted) table(w io.Writer) {
+	verb := "promoted " + p.Environment + " to " + p.Version
+	if p.Rollback {
+		verb = "rolled " + p.Environment + " back to " + p.Version
+	}
+	if p.DryRun {
+		verb = "would have " + verb + " (dry run, nothing was written)"
+	}
+	_, _ = fmt.Fprintln(w, printable(verb))
+	tip := "new"
+	if p.BranchFrom != "" {
+		tip = p.BranchFrom.Short()
+	}
+	branch := fmt.Sprintf("%s %s → %s", p.Branch, tip, p.BranchTo.Short())
+	if p.DryRun {
+		branch = fmt.Sprintf("%s (%s)", p.Branch, tip)
+	}
+	writeFacts(w,
+		fact{"from", p.From},
+		fact{"images", p.Mirrored.summary(p.DryRun)},
+		fact{"branch", branch},
+		fact{"gates", ledgerEntry{Gates: p.Gates, ApprovedBy: p.ApprovedBy}.remarks()},
+		fact{"reason", p.Reason},
+	)
+	if p.DryRun {
+		p.Mirrored.listMissing(w)
+		return
+	}
+	if p.Rollback {
+		_, _ = fmt.Fprintf(w, "%s is on hold; when it may move on: %s\n", p.Environment, p.Next)
+		return
+	}
+	_, _ = fmt.Fprintf(w, "Argo CD deploys it now; see propagator status. Once it is healthy: %s\n", p.Next)
+}

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/promotion"
+)
+
+// pipelineStatus is the result of status.
+type pipelineStatus struct {
+	Pipeline     string              `json:"pipeline"`
+	Repository   string              `json:"repository"`
+	Branch       string              `json:"branch"`
+	Commit       gitrepo.Hash        `json:"commit"`
+	Environments []environmentStatus `json:"environments"`
+}
+
+type environmentStatus struct {
+	Environment  string       `json:"environment"`
+	Version      string       `json:"version,omitempty"`
+	SourceCommit gitrepo.Hash `json:"sourceCommit,omitempty"`
+	State        string       `json:"state"`
+	Since        time.Time    `json:"since,omitzero"`
+	DeployedAt   time.Time    `json:"deployedAt,omitzero"`
+	Hold         string       `json:"hold,omitempty"`
+	// Waits are what is not done and why, Due what the hook will do next.
+	Waits []promotion.Wait `json:"waits"`
+	Due   []string         `json:"due"`
+}
+
+// The states of an environment, as JSON has them.
+const (
+	stateSource     = "followsBranch"
+	stateDeployed   = "deployed"
+	stateWaiting    = "waitingForArgoCD"
+	stateHold       = "onHold"
+	stateNever      = "neverPromoted"
+	stateUnreadable = "unreadable"
+)
+
+func statusCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "what runs where, and what waits for what",
+		Long: `status reads the repository, no cluster: what each environment points at, whether
+its deployment was recorded as healthy, and why newer snapshots have not entered.
+The first environment shows the tip of the source branch.`,
+		Example: `  propagator status
+  propagator status -o json | jq '.environments[] | select(.state == "onHold")'`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd, reading, "")
+			if err != nil {
+				return err
+			}
+			state, err := s.Observe(cmd.Context())
+			if err != nil {
+				return err
+			}
+			status, err := s.status(state)
+			if err != nil {
+				return err
+			}
+			return a.print(status, status.table)
+		},
+	}
+}
+
+func (s *session) status(state *promotion.State) (pipelineStatus, error) {
+	tip, err := gitrepo.ReadCommit(s.Repo, state.SourceTip)
+	if err != nil {
+		return pipelineStatus{}, err
+	}
+	first := environmentStatus{
+		Environment: state.Pipeline.First().Name, SourceCommit: state.SourceTip, State: stateSource,
+		Since: tip.Committer.When.UTC(), Waits: []promotion.Wait{}, Due: []string{},
+	}
+	if state.Newest != nil && state.Newest.Source == state.SourceTip {
+		first.Version = state.Newest.Lock.Version.String()
+	}
+	status := pipelineStatus{
+		Pipeline: state.Pipeline.Name, Repository: s.Repo.URL(), Branch: s.Branch, Commit: state.SourceTip,
+		Environments: []environmentStatus{first},
+	}
+	decision := promotion.Plan(state)
+	for _, e := range state.Environments {
+		current := e.Current()
+		one := environmentStatus{
+			Environment: e.Name, Version: current.Snapshot.String(), SourceCommit: current.SourceCommit, State: stateOf(e),
+			Since: current.Since, DeployedAt: current.Deployed, Hold: current.Hold, Waits: []promotion.Wait{}, Due: []string{},
+		}
+		for _, wait := range decision.Waits {
+			// Without a cluster to ask, health is always unknown; the ledger says more.
+			if wait.Environment == e.Name && wait.Reason != promotion.HealthUnknown {
+				one.Waits = append(one.Waits, wait)
+			}
+		}
+		for _, step := range decision.Steps {
+			if step.Environment == e.Name {
+				one.Due = append(one.Due, step.String())
+			}
+		}
+		status.Environments = append(status.Environments, one)
+	}
+	return status, nil
+}
+
+func stateOf(e promotion.Environment) string {
+	current := e.Current()
+	switch {
+	case e.Unreadable != "":
+		return stateUnreadable
+	case current.Snapshot.IsZero():
+		return stateNever
+	case current.Hold != "":
+		return stateHold
+	case current.Deployed.IsZero():
+		return stateWaiting
+	}
+	return stateDeployed
+}
+
+func (p pipelineStatus) table(w io.Writer) {
+	words := map[string]string{
+		stateSource: "follows " + p.Branch, stateDeployed: "deployed", stateWaiting: "waiting for Argo CD",
+		stateHold: "on hold", stateNever: "never promoted", stateUnreadable: "unreadable",
+	}
+	var rows [][]string
+	for _, e := range p.Environments {
+		rows = append(rows, []string{e.Environment, e.Version, e.SourceCommit.Short(), words[e.State], moment(e.Since), e.waiting()})
+	}
+	writeTable(w, []string{"ENVIRONMENT", "VERSION", "SOURCE", "STATE", "SINCE", "WAITS"}, rows)
+}
+
+// waiting puts everything that is not done into one cell.
+func (e environmentStatus) waiting() string {
+	var all []string
+	for _, due := range e.Due {
+		all = append(all, "due: "+due)
+	}
+	for _, wait := range e.Waits {
+		text := string(wait.Reason)
+		if wait.Detail != "" {
+			text += ": " + wait.Detail
+		}
+		if wait.Version != "" {
+			text = fmt.Sprintf("%s %s", wait.Version, text)
+		}
+		all = append(all, text)
+	}
+	if e.Hold != "" && len(e.Waits) == 0 {
+		all = append(all, e.Hold)
+	}
+	return strings.Join(all, "; ")
+}
