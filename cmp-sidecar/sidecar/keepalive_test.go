@@ -28,9 +28,13 @@ func TestSilentRenderSurvivesPings(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.plugin.generate = func(context.Context, Request) ([]string, error) {
-					<-time.After(5 * time.Minute)
-					return []string{"kind: X\n"}, nil
+				s.plugin.generate = func(ctx context.Context, _ Request) ([]string, error) {
+					select {
+					case <-time.After(5 * time.Minute):
+						return []string{"kind: X\n"}, nil
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
 				}
 				listener := bufconn.Listen(1 << 20)
 				served := make(chan error, 1)

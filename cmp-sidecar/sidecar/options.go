@@ -23,7 +23,7 @@ const defaultOperator = ":8087"
 
 // minPing is how often a client may ping. repo-server pings every 20 s by
 // default and never more often than every 10 s, which gRPC enforces.
-const minPing = 30 * time.Second
+const minPing = 10 * time.Second
 
 // maxSocketPath is how long a unix socket's path may be on Linux.
 const maxSocketPath = 107

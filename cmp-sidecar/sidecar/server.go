@@ -19,6 +19,9 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
+// sendAhead is how many bytes a request may send before they are wanted.
+const sendAhead = 512 << 10
+
 // Server serves the plugin on its socket, and health and metrics over HTTP.
 type Server struct {
 	options  Options
@@ -55,6 +58,10 @@ func New(options Options, log *slog.Logger) (*Server, error) {
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(cmp.MaxMessage),
 		grpc.MaxSendMsgSize(cmp.MaxMessage),
+		// What a waiting request may send ahead; left to itself, gRPC lets that
+		// grow to 16 MiB for each.
+		grpc.StaticStreamWindowSize(sendAhead),
+		grpc.StaticConnWindowSize(sendAhead),
 		// Without this, a render of a minute is ended with "too many pings".
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(s.containUnary),
@@ -118,7 +125,8 @@ func (s *Server) serveSocket(listener net.Listener) error {
 	return nil
 }
 
-// stop ends the gRPC server in order.
+// stop ends the gRPC server in order. It relies on every call to end with its
+// context: gRPC waits for handlers even when it is told to hurry.
 func (s *Server) stop() {
 	s.health.Shutdown()
 	cut := time.AfterFunc(s.options.Service.ShutdownTimeout, s.grpc.Stop)

@@ -2,7 +2,6 @@ package cmp
 
 import (
 	"archive/tar"
-	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -16,10 +15,6 @@ import (
 // nodeCost is what an entry takes in memory beyond its name and content:
 // empty files are not free.
 const nodeCost = 256
-
-// exactRead is up to which size a file's memory is taken at once on the
-// strength of its header, which may lie.
-const exactRead = mib
 
 // ReadArchive reads a gzipped tar archive into a tree. It does not read r
 // further than it must; bytes behind the archive are the caller's business.
@@ -141,22 +136,12 @@ func (a *archive) addFile(name string, size int64, content io.Reader) error {
 	if size > a.limits.Kept-a.kept {
 		return a.tooMuchKept()
 	}
-	data, err := readExactly(content, size)
-	if err != nil {
+	// The header may lie about the size, but not beyond what may be kept.
+	data := make([]byte, size)
+	if _, err := io.ReadFull(content, data); err != nil {
 		return readError(fmt.Errorf("%q: %w", clip(name), err))
 	}
 	return a.attach(parent, name, &node{data: data})
-}
-
-func readExactly(r io.Reader, size int64) ([]byte, error) {
-	if size <= exactRead {
-		data := make([]byte, size)
-		_, err := io.ReadFull(r, data)
-		return data, err
-	}
-	var b bytes.Buffer
-	_, err := io.CopyN(&b, r, size)
-	return b.Bytes(), err
 }
 
 // parent finds the directory of an entry and makes what is missing of it.
