@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
 )
 
 // repo-server pings twice as rarely as ARGOCD_GRPC_KEEP_ALIVE_MIN (default
@@ -46,7 +46,7 @@ func TestSilentRenderSurvivesPings(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := cmp.Generate(t.Context(), conn, tree, request, cmp.SendOptions{})
+				got, err := cmpwire.Generate(t.Context(), conn, tree, request, cmpwire.SendOptions{})
 				if err != nil || len(got) != 1 {
 					t.Errorf("after five minutes: %q %v", got, err)
 				}

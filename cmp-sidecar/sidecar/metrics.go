@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/render"
 	"github.com/fleeting-taas/propagator/pkg/render/pinned"
@@ -73,7 +73,7 @@ func result(err error) string {
 		return "cancelled"
 	case errors.Is(err, errPanic):
 		return "panic"
-	case errors.Is(err, cmp.ErrTooLarge), errors.Is(err, cmp.ErrUnsafe), errors.Is(err, cmp.ErrMalformed), errors.Is(err, cmp.ErrChecksum):
+	case errors.Is(err, cmpwire.ErrTooLarge), errors.Is(err, cmpwire.ErrUnsafe), errors.Is(err, cmpwire.ErrMalformed), errors.Is(err, cmpwire.ErrChecksum):
 		return "archive"
 	case errors.Is(err, ErrParameters):
 		return "parameters"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
 	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
@@ -39,7 +39,7 @@ type Options struct {
 	Workers int
 	// MaxCompressed, MaxExtracted and MaxKept are the limits of a repository
 	// in MiB: as it travels, decompressed, and kept in memory. Zero means the
-	// defaults of [cmp.Limits].
+	// defaults of [cmpwire.Limits].
 	MaxCompressed, MaxExtracted, MaxKept int64
 	// Service are logging and the operator's address.
 	Service service.Options
@@ -96,6 +96,6 @@ func (o *Options) Validate() error {
 
 func (o *Options) socket() string { return filepath.Join(o.SocketDir, o.Name+".sock") }
 
-func (o *Options) limits() cmp.Limits {
-	return cmp.Limits{Compressed: o.MaxCompressed << 20, Extracted: o.MaxExtracted << 20, Kept: o.MaxKept << 20}
+func (o *Options) limits() cmpwire.Limits {
+	return cmpwire.Limits{Compressed: o.MaxCompressed << 20, Extracted: o.MaxExtracted << 20, Kept: o.MaxKept << 20}
 }

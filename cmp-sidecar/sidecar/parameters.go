@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 	"github.com/fleeting-taas/propagator/pkg/config"
 )
 

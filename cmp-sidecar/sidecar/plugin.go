@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp"
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 )
 
 // errPanic: a bug; the log has the details.
@@ -25,7 +25,7 @@ var errPanic = errors.New("internal error in cmp-sidecar; its log has the detail
 type plugin struct {
 	pluginpb.UnimplementedConfigManagementPluginServiceServer
 
-	limits   cmp.Limits
+	limits   cmpwire.Limits
 	workers  *workers
 	metrics  *metrics
 	log      *slog.Logger
@@ -65,13 +65,13 @@ func (p *plugin) GenerateManifest(stream grpc.ClientStreamingServer[pluginpb.App
 
 // render does the work of GenerateManifest. The stream has been read to its
 // end when it returns, as far as the caller sent it.
-func (p *plugin) render(ctx context.Context, stream cmp.Receiver) (_ *pluginpb.ManifestResponse, metadata cmp.Metadata, err error) {
+func (p *plugin) render(ctx context.Context, stream cmpwire.Receiver) (_ *pluginpb.ManifestResponse, metadata cmpwire.Metadata, err error) {
 	ctx, cancel := beforeDeadline(ctx)
 	defer cancel()
 	release, waited, err := p.workers.acquire(ctx)
 	p.metrics.queue.Observe(waited.Seconds())
 	if err != nil {
-		metadata, drainErr := cmp.Drain(stream, p.limits)
+		metadata, drainErr := cmpwire.Drain(stream, p.limits)
 		if drainErr != nil {
 			err = fmt.Errorf("%w (%w)", err, drainErr)
 		}
@@ -80,7 +80,7 @@ func (p *plugin) render(ctx context.Context, stream cmp.Receiver) (_ *pluginpb.M
 	defer release()
 	defer func(start time.Time) { p.metrics.duration.Observe(time.Since(start).Seconds()) }(time.Now())
 
-	tree, metadata, err := cmp.Receive(stream, p.limits)
+	tree, metadata, err := cmpwire.Receive(stream, p.limits)
 	p.metrics.archive.Observe(float64(metadata.Compressed))
 	if err != nil {
 		return nil, metadata, err
@@ -90,8 +90,8 @@ func (p *plugin) render(ctx context.Context, stream cmp.Receiver) (_ *pluginpb.M
 		return nil, metadata, explainDeadline(ctx, err)
 	}
 	response := &pluginpb.ManifestResponse{Manifests: manifests}
-	if size := proto.Size(response); size > cmp.MaxMessage {
-		return nil, metadata, fmt.Errorf("%s: the manifests have %d MiB, repo-server accepts %d", metadata.AppPath, size>>20, cmp.MaxMessage>>20)
+	if size := proto.Size(response); size > cmpwire.MaxMessage {
+		return nil, metadata, fmt.Errorf("%s: the manifests have %d MiB, repo-server accepts %d", metadata.AppPath, size>>20, cmpwire.MaxMessage>>20)
 	}
 	return response, metadata, nil
 }
@@ -122,7 +122,7 @@ func explainDeadline(ctx context.Context, err error) error {
 // MatchRepository is discovery, which is off: repo-server has no reason to
 // ask. Applications that name the plugin are supported.
 func (p *plugin) MatchRepository(stream grpc.ClientStreamingServer[pluginpb.AppStreamRequest, pluginpb.RepositoryResponse]) error {
-	if _, err := cmp.Drain(stream, p.limits); err != nil {
+	if _, err := cmpwire.Drain(stream, p.limits); err != nil {
 		return asStatus(err)
 	}
 	return stream.SendAndClose(&pluginpb.RepositoryResponse{IsSupported: true})
@@ -131,7 +131,7 @@ func (p *plugin) MatchRepository(stream grpc.ClientStreamingServer[pluginpb.AppS
 // GetParametersAnnouncement lists the plugin's parameters for the user
 // interface.
 func (p *plugin) GetParametersAnnouncement(stream grpc.ClientStreamingServer[pluginpb.AppStreamRequest, pluginpb.ParametersAnnouncementResponse]) error {
-	if _, err := cmp.Drain(stream, p.limits); err != nil {
+	if _, err := cmpwire.Drain(stream, p.limits); err != nil {
 		return asStatus(err)
 	}
 	return stream.SendAndClose(&pluginpb.ParametersAnnouncementResponse{ParameterAnnouncements: announcements()})

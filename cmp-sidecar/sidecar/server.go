@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp"
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
@@ -56,8 +56,8 @@ func New(options Options, log *slog.Logger) (*Server, error) {
 		generate: Generate,
 	}
 	s.grpc = grpc.NewServer(
-		grpc.MaxRecvMsgSize(cmp.MaxMessage),
-		grpc.MaxSendMsgSize(cmp.MaxMessage),
+		grpc.MaxRecvMsgSize(cmpwire.MaxMessage),
+		grpc.MaxSendMsgSize(cmpwire.MaxMessage),
 		// What a waiting request may send ahead; left to itself, gRPC lets that
 		// grow to 16 MiB for each.
 		grpc.StaticStreamWindowSize(sendAhead),

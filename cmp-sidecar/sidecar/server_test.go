@@ -25,8 +25,8 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp"
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 )
 
 type testWriter struct{ t *testing.T }
@@ -72,7 +72,7 @@ func start(t *testing.T, o Options, generate func(context.Context, Request) ([]s
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
-	conn, err := cmp.Dial(s.Socket())
+	conn, err := cmpwire.Dial(s.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +85,8 @@ func start(t *testing.T, o Options, generate func(context.Context, Request) ([]s
 	return s, conn, stop
 }
 
-func webRequest(t *testing.T) cmp.Metadata {
-	m := cmp.Metadata{AppPath: "envs/prod/web"}
+func webRequest(t *testing.T) cmpwire.Metadata {
+	m := cmpwire.Metadata{AppPath: "envs/prod/web"}
 	for name, value := range web(t) {
 		m.Env = append(m.Env, name+"="+value)
 	}
@@ -103,7 +103,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("configuration: %v %v", configuration, err)
 	}
 	tree := snapshotTree(t)
-	got, err := cmp.Generate(t.Context(), conn, tree, webRequest(t), cmp.SendOptions{ChunkSize: 1024})
+	got, err := cmpwire.Generate(t.Context(), conn, tree, webRequest(t), cmpwire.SendOptions{ChunkSize: 1024})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmp.Send(t.Context(), match, tree, webRequest(t), cmp.SendOptions{}); err != nil {
+	if err := cmpwire.Send(t.Context(), match, tree, webRequest(t), cmpwire.SendOptions{}); err != nil {
 		t.Error(err)
 	}
 	matched, err := match.CloseAndRecv()
@@ -127,7 +127,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmp.Send(t.Context(), announce, tree, webRequest(t), cmp.SendOptions{}); err != nil {
+	if err := cmpwire.Send(t.Context(), announce, tree, webRequest(t), cmpwire.SendOptions{}); err != nil {
 		t.Error(err)
 	}
 	announced, err := announce.CloseAndRecv()
@@ -211,7 +211,7 @@ func TestErrorsArriveWhole(t *testing.T) {
 		"kept":       {withLarge(make([]byte, 6<<20)), codes.InvalidArgument, "more than 4 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := cmp.Generate(t.Context(), conn, test.tree, webRequest(t), cmp.SendOptions{ChunkSize: 1024})
+			_, err := cmpwire.Generate(t.Context(), conn, test.tree, webRequest(t), cmpwire.SendOptions{ChunkSize: 1024})
 			if status.Code(err) != test.code || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v", err)
 			}
@@ -221,7 +221,7 @@ func TestErrorsArriveWhole(t *testing.T) {
 
 func TestPanicsAreContained(t *testing.T) {
 	s, conn, _ := start(t, testOptions(t), func(context.Context, Request) ([]string, error) { panic("hush") })
-	_, err := cmp.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmp.SendOptions{})
+	_, err := cmpwire.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmpwire.SendOptions{})
 	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "hush") {
 		t.Errorf("got %v", err)
 	}
@@ -233,7 +233,7 @@ func TestPanicsAreContained(t *testing.T) {
 func TestLargeAnswersAreRefused(t *testing.T) {
 	large := strings.Repeat("x", 60<<20)
 	_, conn, _ := start(t, testOptions(t), func(context.Context, Request) ([]string, error) { return []string{large, large}, nil })
-	_, err := cmp.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmp.SendOptions{})
+	_, err := cmpwire.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmpwire.SendOptions{})
 	if err == nil || !strings.Contains(err.Error(), "120 MiB") {
 		t.Errorf("got %v", err)
 	}
@@ -264,20 +264,20 @@ func TestWorkersAreBounded(t *testing.T) {
 	tree, request := snapshotTree(t), webRequest(t)
 	first := make(chan error, 1)
 	go func() {
-		_, err := cmp.Generate(t.Context(), conn, tree, request, cmp.SendOptions{})
+		_, err := cmpwire.Generate(t.Context(), conn, tree, request, cmpwire.SendOptions{})
 		first <- err
 	}()
 	<-entered
 	hurried, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	_, err := cmp.Generate(hurried, conn, tree, request, cmp.SendOptions{})
+	_, err := cmpwire.Generate(hurried, conn, tree, request, cmpwire.SendOptions{})
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "raise --workers") {
 		t.Errorf("got %v", err)
 	}
 	patient := make(chan error, 3)
 	for range 3 {
 		go func() {
-			_, err := cmp.Generate(t.Context(), conn, tree, request, cmp.SendOptions{})
+			_, err := cmpwire.Generate(t.Context(), conn, tree, request, cmpwire.SendOptions{})
 			patient <- err
 		}()
 	}
@@ -302,7 +302,7 @@ func TestDeadlineIsExplained(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
-	_, err := cmp.Generate(ctx, conn, snapshotTree(t), webRequest(t), cmp.SendOptions{})
+	_, err := cmpwire.Generate(ctx, conn, snapshotTree(t), webRequest(t), cmpwire.SendOptions{})
 	if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "controller.repo.server.timeout.seconds") {
 		t.Errorf("got %v", err)
 	}
@@ -326,10 +326,10 @@ func TestCancelledRequest(t *testing.T) {
 	go func() { <-entered; cancel() }()
 	m := webRequest(t)
 	m.AppPath = "blocks"
-	if _, err := cmp.Generate(ctx, conn, snapshotTree(t), m, cmp.SendOptions{}); status.Code(err) != codes.Canceled {
+	if _, err := cmpwire.Generate(ctx, conn, snapshotTree(t), m, cmpwire.SendOptions{}); status.Code(err) != codes.Canceled {
 		t.Errorf("got %v", err)
 	}
-	if _, err := cmp.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmp.SendOptions{}); err != nil {
+	if _, err := cmpwire.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmpwire.SendOptions{}); err != nil {
 		t.Errorf("the worker is not free again: %v", err)
 	}
 }
@@ -416,7 +416,7 @@ func TestStop(t *testing.T) {
 	})
 	answer := make(chan error, 1)
 	go func() {
-		_, err := cmp.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmp.SendOptions{})
+		_, err := cmpwire.Generate(t.Context(), conn, snapshotTree(t), webRequest(t), cmpwire.SendOptions{})
 		answer <- err
 	}()
 	<-entered

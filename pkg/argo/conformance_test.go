@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fleeting-taas/propagator/cmp-sidecar/sidecar"
-	"github.com/fleeting-taas/propagator/pkg/cmp"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/render"
 	"github.com/fleeting-taas/propagator/pkg/render/pinned"
@@ -201,12 +201,12 @@ spec:
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("by Argo CD's sender (-want +got):\n%s", diff)
 			}
-			conn, err := cmp.Dial(socket)
+			conn, err := cmpwire.Dial(socket)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			ours, err := cmp.Generate(t.Context(), conn, os.DirFS(root), cmp.Metadata{AppPath: "envs/prod/web", Env: env}, cmp.SendOptions{Exclude: exclude})
+			ours, err := cmpwire.Generate(t.Context(), conn, os.DirFS(root), cmpwire.Metadata{AppPath: "envs/prod/web", Env: env}, cmpwire.SendOptions{Exclude: exclude})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -365,12 +365,12 @@ func TestConformanceOfOurSender(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	conn, err := cmp.Dial(path)
+	conn, err := cmpwire.Dial(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	got, err := cmp.Generate(t.Context(), conn, os.DirFS(root), cmp.Metadata{AppPath: "envs/prod/web", Env: []string{"A=1", "B="}}, cmp.SendOptions{Exclude: []string{".git"}, ChunkSize: 100})
+	got, err := cmpwire.Generate(t.Context(), conn, os.DirFS(root), cmpwire.Metadata{AppPath: "envs/prod/web", Env: []string{"A=1", "B="}}, cmpwire.SendOptions{Exclude: []string{".git"}, ChunkSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/fleeting-taas/propagator/applicationset-generator/generator"
 	"github.com/fleeting-taas/propagator/notifications-hook/hook"
-	"github.com/fleeting-taas/propagator/pkg/cmp"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
@@ -163,7 +163,7 @@ func (a *argoCD) sync(ctx context.Context, set generator.Set) error {
 	if err != nil {
 		return err
 	}
-	manifests, err := cmp.Generate(ctx, a.plugin, tree, cmp.Metadata{
+	manifests, err := cmpwire.Generate(ctx, a.plugin, tree, cmpwire.Metadata{
 		AppName: path.Base(set.Path),
 		AppPath: set.Path,
 		Env: []string{
@@ -177,7 +177,7 @@ func (a *argoCD) sync(ctx context.Context, set generator.Set) error {
 			"KUBE_API_VERSIONS=v1,apps/v1,batch/v1",
 			"ARGOCD_APP_PARAMETERS=" + string(parameters),
 		},
-	}, cmp.SendOptions{})
+	}, cmpwire.SendOptions{})
 	if err != nil {
 		return fmt.Errorf("cmp-sidecar: %w", err)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/fleeting-taas/propagator/applicationset-generator/generator"
 	"github.com/fleeting-taas/propagator/cmp-sidecar/sidecar"
 	"github.com/fleeting-taas/propagator/notifications-hook/hook"
-	"github.com/fleeting-taas/propagator/pkg/cmp"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire"
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/githttp"
@@ -193,7 +193,7 @@ func (w *world) startPrograms(ctx context.Context, branch string, open gitrepo.O
 	if err != nil {
 		return err
 	}
-	plugin, err := cmp.Dial(socket)
+	plugin, err := cmpwire.Dial(socket)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package cmp
+package cmpwire
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 )
 
 // tape is a stream that was recorded: Send appends, Recv plays back.

@@ -7,7 +7,7 @@
 // versions:
 // 	protoc-gen-go v1.36.11-devel
 // 	protoc        v3.21.12
-// source: pkg/cmp/pluginpb/plugin.proto
+// source: pkg/cmpwire/pluginpb/plugin.proto
 
 package pluginpb
 
@@ -40,7 +40,7 @@ type AppStreamRequest struct {
 
 func (x *AppStreamRequest) Reset() {
 	*x = AppStreamRequest{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[0]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +52,7 @@ func (x *AppStreamRequest) String() string {
 func (*AppStreamRequest) ProtoMessage() {}
 
 func (x *AppStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[0]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +65,7 @@ func (x *AppStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStreamRequest.ProtoReflect.Descriptor instead.
 func (*AppStreamRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{0}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *AppStreamRequest) GetRequest() isAppStreamRequest_Request {
@@ -127,7 +127,7 @@ type ManifestRequestMetadata struct {
 
 func (x *ManifestRequestMetadata) Reset() {
 	*x = ManifestRequestMetadata{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[1]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -139,7 +139,7 @@ func (x *ManifestRequestMetadata) String() string {
 func (*ManifestRequestMetadata) ProtoMessage() {}
 
 func (x *ManifestRequestMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[1]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -152,7 +152,7 @@ func (x *ManifestRequestMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestRequestMetadata.ProtoReflect.Descriptor instead.
 func (*ManifestRequestMetadata) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{1}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ManifestRequestMetadata) GetAppName() string {
@@ -200,7 +200,7 @@ type EnvEntry struct {
 
 func (x *EnvEntry) Reset() {
 	*x = EnvEntry{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[2]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +212,7 @@ func (x *EnvEntry) String() string {
 func (*EnvEntry) ProtoMessage() {}
 
 func (x *EnvEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[2]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +225,7 @@ func (x *EnvEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvEntry.ProtoReflect.Descriptor instead.
 func (*EnvEntry) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{2}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *EnvEntry) GetName() string {
@@ -251,7 +251,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[3]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +263,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[3]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +276,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{3}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *File) GetChunk() []byte {
@@ -296,7 +296,7 @@ type CheckPluginConfigurationResponse struct {
 
 func (x *CheckPluginConfigurationResponse) Reset() {
 	*x = CheckPluginConfigurationResponse{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[4]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +308,7 @@ func (x *CheckPluginConfigurationResponse) String() string {
 func (*CheckPluginConfigurationResponse) ProtoMessage() {}
 
 func (x *CheckPluginConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[4]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +321,7 @@ func (x *CheckPluginConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPluginConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*CheckPluginConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{4}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CheckPluginConfigurationResponse) GetIsDiscoveryConfigured() bool {
@@ -350,7 +350,7 @@ type ManifestResponse struct {
 
 func (x *ManifestResponse) Reset() {
 	*x = ManifestResponse{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[5]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +362,7 @@ func (x *ManifestResponse) String() string {
 func (*ManifestResponse) ProtoMessage() {}
 
 func (x *ManifestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[5]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +375,7 @@ func (x *ManifestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestResponse.ProtoReflect.Descriptor instead.
 func (*ManifestResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{5}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ManifestResponse) GetManifests() []string {
@@ -402,7 +402,7 @@ type RepositoryResponse struct {
 
 func (x *RepositoryResponse) Reset() {
 	*x = RepositoryResponse{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[6]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +414,7 @@ func (x *RepositoryResponse) String() string {
 func (*RepositoryResponse) ProtoMessage() {}
 
 func (x *RepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[6]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +427,7 @@ func (x *RepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryResponse.ProtoReflect.Descriptor instead.
 func (*RepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{6}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RepositoryResponse) GetIsSupported() bool {
@@ -453,7 +453,7 @@ type ParametersAnnouncementResponse struct {
 
 func (x *ParametersAnnouncementResponse) Reset() {
 	*x = ParametersAnnouncementResponse{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[7]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +465,7 @@ func (x *ParametersAnnouncementResponse) String() string {
 func (*ParametersAnnouncementResponse) ProtoMessage() {}
 
 func (x *ParametersAnnouncementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[7]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +478,7 @@ func (x *ParametersAnnouncementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParametersAnnouncementResponse.ProtoReflect.Descriptor instead.
 func (*ParametersAnnouncementResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{7}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ParametersAnnouncementResponse) GetParameterAnnouncements() []*ParameterAnnouncement {
@@ -508,7 +508,7 @@ type ParameterAnnouncement struct {
 
 func (x *ParameterAnnouncement) Reset() {
 	*x = ParameterAnnouncement{}
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[8]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +520,7 @@ func (x *ParameterAnnouncement) String() string {
 func (*ParameterAnnouncement) ProtoMessage() {}
 
 func (x *ParameterAnnouncement) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_cmp_pluginpb_plugin_proto_msgTypes[8]
+	mi := &file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +533,7 @@ func (x *ParameterAnnouncement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParameterAnnouncement.ProtoReflect.Descriptor instead.
 func (*ParameterAnnouncement) Descriptor() ([]byte, []int) {
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP(), []int{8}
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ParameterAnnouncement) GetName() string {
@@ -599,11 +599,11 @@ func (x *ParameterAnnouncement) GetMap() map[string]string {
 	return nil
 }
 
-var File_pkg_cmp_pluginpb_plugin_proto protoreflect.FileDescriptor
+var File_pkg_cmpwire_pluginpb_plugin_proto protoreflect.FileDescriptor
 
-const file_pkg_cmp_pluginpb_plugin_proto_rawDesc = "" +
+const file_pkg_cmpwire_pluginpb_plugin_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpkg/cmp/pluginpb/plugin.proto\x12\x06plugin\x1a\x1bgoogle/protobuf/empty.proto\"\x80\x01\n" +
+	"!pkg/cmpwire/pluginpb/plugin.proto\x12\x06plugin\x1a\x1bgoogle/protobuf/empty.proto\"\x80\x01\n" +
 	"\x10AppStreamRequest\x12=\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.plugin.ManifestRequestMetadataH\x00R\bmetadata\x12\"\n" +
 	"\x04file\x18\x02 \x01(\v2\f.plugin.FileH\x00R\x04fileB\t\n" +
@@ -651,22 +651,22 @@ const file_pkg_cmp_pluginpb_plugin_proto_rawDesc = "" +
 	"\x18CheckPluginConfiguration\x12\x16.google.protobuf.Empty\x1a(.plugin.CheckPluginConfigurationResponse\x12H\n" +
 	"\x10GenerateManifest\x12\x18.plugin.AppStreamRequest\x1a\x18.plugin.ManifestResponse(\x01\x12I\n" +
 	"\x0fMatchRepository\x12\x18.plugin.AppStreamRequest\x1a\x1a.plugin.RepositoryResponse(\x01\x12_\n" +
-	"\x19GetParametersAnnouncement\x12\x18.plugin.AppStreamRequest\x1a&.plugin.ParametersAnnouncementResponse(\x01B6Z4github.com/fleeting-taas/propagator/pkg/cmp/pluginpbb\x06proto3"
+	"\x19GetParametersAnnouncement\x12\x18.plugin.AppStreamRequest\x1a&.plugin.ParametersAnnouncementResponse(\x01B:Z8github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpbb\x06proto3"
 
 var (
-	file_pkg_cmp_pluginpb_plugin_proto_rawDescOnce sync.Once
-	file_pkg_cmp_pluginpb_plugin_proto_rawDescData []byte
+	file_pkg_cmpwire_pluginpb_plugin_proto_rawDescOnce sync.Once
+	file_pkg_cmpwire_pluginpb_plugin_proto_rawDescData []byte
 )
 
-func file_pkg_cmp_pluginpb_plugin_proto_rawDescGZIP() []byte {
-	file_pkg_cmp_pluginpb_plugin_proto_rawDescOnce.Do(func() {
-		file_pkg_cmp_pluginpb_plugin_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_pkg_cmp_pluginpb_plugin_proto_rawDesc), len(file_pkg_cmp_pluginpb_plugin_proto_rawDesc)))
+func file_pkg_cmpwire_pluginpb_plugin_proto_rawDescGZIP() []byte {
+	file_pkg_cmpwire_pluginpb_plugin_proto_rawDescOnce.Do(func() {
+		file_pkg_cmpwire_pluginpb_plugin_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_pkg_cmpwire_pluginpb_plugin_proto_rawDesc), len(file_pkg_cmpwire_pluginpb_plugin_proto_rawDesc)))
 	})
-	return file_pkg_cmp_pluginpb_plugin_proto_rawDescData
+	return file_pkg_cmpwire_pluginpb_plugin_proto_rawDescData
 }
 
-var file_pkg_cmp_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
-var file_pkg_cmp_pluginpb_plugin_proto_goTypes = []any{
+var file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_pkg_cmpwire_pluginpb_plugin_proto_goTypes = []any{
 	(*AppStreamRequest)(nil),                 // 0: plugin.AppStreamRequest
 	(*ManifestRequestMetadata)(nil),          // 1: plugin.ManifestRequestMetadata
 	(*EnvEntry)(nil),                         // 2: plugin.EnvEntry
@@ -679,7 +679,7 @@ var file_pkg_cmp_pluginpb_plugin_proto_goTypes = []any{
 	nil,                                      // 9: plugin.ParameterAnnouncement.MapEntry
 	(*emptypb.Empty)(nil),                    // 10: google.protobuf.Empty
 }
-var file_pkg_cmp_pluginpb_plugin_proto_depIdxs = []int32{
+var file_pkg_cmpwire_pluginpb_plugin_proto_depIdxs = []int32{
 	1,  // 0: plugin.AppStreamRequest.metadata:type_name -> plugin.ManifestRequestMetadata
 	3,  // 1: plugin.AppStreamRequest.file:type_name -> plugin.File
 	2,  // 2: plugin.ManifestRequestMetadata.env:type_name -> plugin.EnvEntry
@@ -700,12 +700,12 @@ var file_pkg_cmp_pluginpb_plugin_proto_depIdxs = []int32{
 	0,  // [0:5] is the sub-list for field type_name
 }
 
-func init() { file_pkg_cmp_pluginpb_plugin_proto_init() }
-func file_pkg_cmp_pluginpb_plugin_proto_init() {
-	if File_pkg_cmp_pluginpb_plugin_proto != nil {
+func init() { file_pkg_cmpwire_pluginpb_plugin_proto_init() }
+func file_pkg_cmpwire_pluginpb_plugin_proto_init() {
+	if File_pkg_cmpwire_pluginpb_plugin_proto != nil {
 		return
 	}
-	file_pkg_cmp_pluginpb_plugin_proto_msgTypes[0].OneofWrappers = []any{
+	file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes[0].OneofWrappers = []any{
 		(*AppStreamRequest_Metadata)(nil),
 		(*AppStreamRequest_File)(nil),
 	}
@@ -713,17 +713,17 @@ func file_pkg_cmp_pluginpb_plugin_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_cmp_pluginpb_plugin_proto_rawDesc), len(file_pkg_cmp_pluginpb_plugin_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_cmpwire_pluginpb_plugin_proto_rawDesc), len(file_pkg_cmpwire_pluginpb_plugin_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_pkg_cmp_pluginpb_plugin_proto_goTypes,
-		DependencyIndexes: file_pkg_cmp_pluginpb_plugin_proto_depIdxs,
-		MessageInfos:      file_pkg_cmp_pluginpb_plugin_proto_msgTypes,
+		GoTypes:           file_pkg_cmpwire_pluginpb_plugin_proto_goTypes,
+		DependencyIndexes: file_pkg_cmpwire_pluginpb_plugin_proto_depIdxs,
+		MessageInfos:      file_pkg_cmpwire_pluginpb_plugin_proto_msgTypes,
 	}.Build()
-	File_pkg_cmp_pluginpb_plugin_proto = out.File
-	file_pkg_cmp_pluginpb_plugin_proto_goTypes = nil
-	file_pkg_cmp_pluginpb_plugin_proto_depIdxs = nil
+	File_pkg_cmpwire_pluginpb_plugin_proto = out.File
+	file_pkg_cmpwire_pluginpb_plugin_proto_goTypes = nil
+	file_pkg_cmpwire_pluginpb_plugin_proto_depIdxs = nil
 }

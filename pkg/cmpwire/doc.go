@@ -1,4 +1,4 @@
-// Package cmp speaks the wire contract of Argo CD's config management plugins,
+// Package cmpwire speaks the wire contract of Argo CD's config management plugins,
 // version 2, on both sides.
 //
 // Per render, repo-server opens a stream to the plugin's unix socket and sends
@@ -13,4 +13,4 @@
 // the stream to its end, also when it has nothing but an error to return:
 // repo-server reports a peer that answers early as a broken pipe, and the
 // message would be lost.
-package cmp
+package cmpwire

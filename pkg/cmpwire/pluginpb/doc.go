@@ -6,4 +6,4 @@
 // google.golang.org/protobuf in go.mod, and protoc-gen-go-grpc v1.6.1.
 package pluginpb
 
-//go:generate protoc -I ../../.. --go_out=../../.. --go_opt=module=github.com/fleeting-taas/propagator --go-grpc_out=../../.. --go-grpc_opt=module=github.com/fleeting-taas/propagator pkg/cmp/pluginpb/plugin.proto
+//go:generate protoc -I ../../.. --go_out=../../.. --go_opt=module=github.com/fleeting-taas/propagator --go-grpc_out=../../.. --go-grpc_opt=module=github.com/fleeting-taas/propagator pkg/cmpwire/pluginpb/plugin.proto

@@ -1,4 +1,4 @@
-package cmp
+package cmpwire
 
 import (
 	"archive/tar"
@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 )
 
 // MaxMessage is the largest message that either side of Argo CD's own pair

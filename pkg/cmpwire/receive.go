@@ -1,4 +1,4 @@
-package cmp
+package cmpwire
 
 import (
 	"crypto/sha256"
@@ -9,7 +9,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/fleeting-taas/propagator/pkg/cmp/pluginpb"
+	"github.com/fleeting-taas/propagator/pkg/cmpwire/pluginpb"
 )
 
 // drainFactor is how many times the limit of compressed bytes is read and

@@ -7,7 +7,7 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.1
 // - protoc             v3.21.12
-// source: pkg/cmp/pluginpb/plugin.proto
+// source: pkg/cmpwire/pluginpb/plugin.proto
 
 package pluginpb
 
@@ -226,5 +226,5 @@ var ConfigManagementPluginService_ServiceDesc = grpc.ServiceDesc{
 			ClientStreams: true,
 		},
 	},
-	Metadata: "pkg/cmp/pluginpb/plugin.proto",
+	Metadata: "pkg/cmpwire/pluginpb/plugin.proto",
 }
