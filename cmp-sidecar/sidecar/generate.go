@@ -79,7 +79,10 @@ func generate(ctx context.Context, r Request, parameters Parameters, pipeline *c
 	if err != nil {
 		return nil, err
 	}
-	if !result.ClusterDependent && result.SHA256 != locked.SHA256 {
+	// The hash of a render that depends on the cluster holds for one cluster
+	// only. That it depends must have been known at capture: templates that were
+	// made to depend on it later do not escape the comparison.
+	if dependent := result.ClusterDependent && locked.ClusterDependent; !dependent && result.SHA256 != locked.SHA256 {
 		return nil, differs(result.SHA256, locked.SHA256, lock.Tools)
 	}
 	if result.Empty && !locked.Empty {

@@ -145,8 +145,8 @@ func BenchmarkCapture(b *testing.B) {
 	}
 }
 
-// BenchmarkPromote moves Prod to a snapshot, from a client that starts empty:
-// observe, verify and copy (nothing is missing), push. It shows what grows with
+// BenchmarkPromote moves Stage to a snapshot, from a client that starts empty:
+// observe, verify and copy (nothing is missing), look again, push. It shows what grows with
 // the number of snapshots.
 func BenchmarkPromote(b *testing.B) {
 	for _, snapshots := range []int{2, 50} {
@@ -158,7 +158,7 @@ func BenchmarkPromote(b *testing.B) {
 				n++
 				e := s.engine(s.counted(b))
 				state := s.observe(b, e)
-				step := Step{Kind: Promote, Environment: "prod", Version: versions[n%len(versions)]}
+				step := Step{Kind: Promote, Environment: "stage", Version: versions[n%len(versions)], by: personByName}
 				if err := e.Execute(b.Context(), state, step); err != nil {
 					b.Fatal(err)
 				}

@@ -48,7 +48,7 @@ func PlanRequest(s *State, r Request) (Step, error) {
 	case r.Version.Compare(current) < 0:
 		return refuse(OlderThanCurrent, "%s runs %s", e.Name, current)
 	}
-	step, wait := check(s, e, r.Version, true)
+	step, wait := check(s, e, r.Version, personByName)
 	if wait != nil {
 		return Step{}, &RefusedError{*wait}
 	}
@@ -67,17 +67,22 @@ func planRollback(s *State, e Environment, r Request) (Step, error) {
 	}
 	for _, entry := range e.History {
 		ran := entry.Snapshot
-		if entry.Event != snapshot.EventDeployed || ran == current || s.Tags[ran] == "" {
+		if ran.Compare(current) >= 0 || s.Tags[ran] == "" {
 			continue
 		}
-		if r.Version.IsZero() && ran.Compare(current) < 0 || ran == r.Version {
-			return Step{Kind: Promote, Environment: e.Name, Version: ran, Rollback: true, Reason: r.Reason}, nil
+		// Without a version the newest one that was proven healthy here; by name
+		// anything that ran here, because in an emergency a person knows better.
+		if ran == r.Version || r.Version.IsZero() && entry.Event == snapshot.EventDeployed {
+			return Step{Kind: Promote, Environment: e.Name, Version: ran, Rollback: true, Reason: r.Reason, by: personByName}, nil
 		}
 	}
 	if r.Version == current && !current.IsZero() {
 		return refuse(AlreadyThere, "")
 	}
-	return refuse(NotValidated, "%s was never proven healthy on it, so there is nothing to go back to", e.Name)
+	if r.Version.Compare(current) > 0 {
+		return Step{}, fmt.Errorf("%s is newer than %s, which %s runs; promote it without --rollback", r.Version, current, e.Name)
+	}
+	return refuse(NotValidated, "%s ran nothing older that it could go back to", e.Name)
 }
 
 func newestFor(s *State, e Environment) (Step, error) {
@@ -86,7 +91,7 @@ func newestFor(s *State, e Environment) (Step, error) {
 		if version.Compare(e.Current().Snapshot) <= 0 {
 			break
 		}
-		step, wait := check(s, e, version, true)
+		step, wait := check(s, e, version, person)
 		if step != nil {
 			return *step, nil
 		}
@@ -126,9 +131,5 @@ func PlanCapture(s *State, commit gitrepo.Hash, version snapshot.Version) (Step,
 	if s.Newest != nil && s.Newest.Source == commit {
 		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: s.Newest.Lock.Version.String(), Reason: AlreadyThere, Detail: "it is the snapshot of " + commit.Short()}}
 	}
-	with := *s
-	with.Candidate = &Candidate{Commit: commit}
-	step := planCapture(&with)
-	step.Version = version
-	return step, nil
+	return captureStep(s, commit, version), nil
 }

@@ -48,7 +48,7 @@ func (e *Engine) Prepare(ctx context.Context, commit gitrepo.Hash, version snaps
 	}
 	lock := &snapshot.Lock{
 		Version: version,
-		Source:  snapshot.Source{Repository: e.Repo.URL(), Branch: pipeline.Source.Branch, Commit: string(commit)},
+		Source:  snapshot.Source{Repository: repositoryKey(e.Repo.URL()), Branch: pipeline.Source.Branch, Commit: string(commit)},
 	}
 	lock.Tools.Kustomize, lock.Tools.Helm = render.Versions()
 	if lock.Images, err = e.resolve(ctx, pipeline, used, commit.Short()); err != nil {
@@ -158,6 +158,12 @@ func (e *Engine) publish(ctx context.Context, s *State, step Step, captured *Cap
 		environment, ok := s.Environment(name)
 		if !ok {
 			return fmt.Errorf("unknown environment %q", name)
+		}
+		// The current configuration says where the snapshot may go; its own says
+		// where its images were mirrored to. It enters what both agree on.
+		own, ok := captured.Pipeline.Environment(name)
+		if !ok || !directlyAfterFirst(captured.Pipeline, own) {
+			continue
 		}
 		if err := e.append(s, environment, Step{Kind: Promote, Environment: name, Version: step.Version}, captured.Snapshot, &push); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -98,12 +99,17 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 			if behind(state) {
 				e.poke(ctx, state)
 			}
-			return result, joinValues(failed)
+			return result.finish(failed)
 		}
 		e.log().InfoContext(ctx, "step begins", "step", step.String())
 		err = e.Execute(ctx, state, step)
 		var moved *gitrepo.RefMovedError
+		var no *RefusedError
 		switch {
+		case errors.As(err, &no):
+			// Something changed while the step was on its way.
+			e.log().InfoContext(ctx, "step refused", "step", step.String(), "reason", no.Error())
+			failed[step.String()] = err
 		case errors.As(err, &moved) && lost < maxLostRaces:
 			lost++
 			e.log().InfoContext(ctx, "lost a race, planning again", "step", step.String(), "ref", moved.Ref)
@@ -154,12 +160,18 @@ func nextStep(d Decision, failed map[string]error) (Step, bool) {
 	return Step{}, false
 }
 
-func joinValues(failed map[string]error) error {
-	errs := make([]error, 0, len(failed))
-	for _, err := range failed {
-		errs = append(errs, err)
+// finish sorts what did not work into reasons to wait and errors.
+func (r Result) finish(failed map[string]error) (Result, error) {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		var no *RefusedError
+		if errors.As(failed[name], &no) {
+			r.Waits = append(r.Waits, no.Wait)
+			continue
+		}
+		errs = append(errs, failed[name])
 	}
-	return errors.Join(errs...)
+	return r, errors.Join(errs...)
 }
 
 // Execute carries out one step of a plan made from the state. It ends in one
@@ -176,6 +188,10 @@ func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
 		err = e.executeRecord(ctx, s, step)
 	default:
 		err = fmt.Errorf("unknown step %q", step.Kind)
+	}
+	var no *RefusedError
+	if errors.As(err, &no) {
+		return no
 	}
 	if err != nil {
 		return stepError(step.String(), sideGit, err)

@@ -1,12 +1,16 @@
 package promotion
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
+	"github.com/fleeting-taas/propagator/pkg/mirror"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -275,6 +279,188 @@ func TestStrangerOnTheLedger(t *testing.T) {
 	}
 }
 
+// TestRecordBeforeCapture: evidence that can be had is written before the next
+// snapshot takes its place.
+func TestRecordBeforeCapture(t *testing.T) {
+	s := newShop(t, gitrepotest.Files{"propagator.yaml": manualProd})
+	s.argo.follow(t)
+	if _, err := s.engine(nil).Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.argo.follow(t) // Stage is healthy now, and nobody has noticed
+	s.commit(gitrepotest.Files{"note": "2"})
+	s.argo.follow(t)
+	s.settle(func() *Engine { return s.engine(nil) })
+	state, err := s.engine(nil).Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage, _ := state.Environment("stage")
+	if _, proven := stage.proof(version(t, "shop/v0.1.0")); !proven {
+		t.Error("v0.1.0 was healthy in Stage and was never recorded")
+	}
+}
+
+// TestStageRolledBackMeanwhile: Stage goes back while Prod's images are copied;
+// Prod must not follow what Stage has just left.
+func TestStageRolledBackMeanwhile(t *testing.T) {
+	s := newShop(t, gitrepotest.Files{"propagator.yaml": manualProd})
+	s.settle(func() *Engine { return s.engine(nil) })
+	s.push("orders", "v1") // other bytes, so that there is something to copy
+	s.commit(gitrepotest.Files{"note": "2"})
+	s.settle(func() *Engine { return s.engine(nil) })
+	e := s.engine(nil)
+	state, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := PlanRequest(state, Request{Environment: "prod", Version: version(t, "shop/v0.2.0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rolledBack := false
+	e.Progress = func(string, mirror.Progress) {
+		if rolledBack {
+			return
+		}
+		rolledBack = true
+		other := s.engine(nil)
+		now, err := other.Observe(t.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		back, err := PlanRequest(now, Request{Environment: "stage", Rollback: true, Reason: "it leaks"})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := other.Execute(t.Context(), now, back); err != nil {
+			t.Error(err)
+		}
+	}
+	mustContain(t, e.Execute(t.Context(), state, step), "NOT_VALIDATED")
+	if !rolledBack {
+		t.Fatal("nothing was copied")
+	}
+	if s.entry("prod").Event != "" {
+		t.Error("prod was promoted")
+	}
+}
+
+// TestMovedTag: what Stage tested is a tree, not a name.
+func TestMovedTag(t *testing.T) {
+	s := newShop(t, gitrepotest.Files{"propagator.yaml": manualProd})
+	s.settle(func() *Engine { return s.engine(nil) })
+	s.commit(gitrepotest.Files{"note": "2"})
+	s.settle(func() *Engine { return s.engine(nil) })
+	// Somebody with the right to do so moves v0.1.0 to another real snapshot.
+	moved := movedTag{Repo: s.server.Client(), from: "refs/tags/shop/v0.1.0"}
+	main := s.refs()["refs/heads/main"]
+	gitrepotest.MustFetch(t, s.people, gitrepo.FetchOptions{Depth: 1}, main)
+	side, sideObjects := gitrepotest.Commit(t, s.people, gitrepotest.Files{"evil": "1"}, "side", main)
+	gitrepotest.MustPush(t, s.people, gitrepo.Push{Updates: []gitrepo.Update{{Ref: "refs/heads/side", New: side}}, Objects: sideObjects})
+	captured, err := s.engine(nil).Prepare(t.Context(), side, version(t, "shop/v0.1.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gitrepotest.MustPush(t, s.server.Client(), gitrepo.Push{
+		Updates: []gitrepo.Update{{Ref: "refs/tags/elsewhere", New: captured.Snapshot.ID}}, Objects: captured.objects,
+	})
+	moved.to = captured.Snapshot.ID
+	e := s.engine(moved)
+	state, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := PlanRequest(state, Request{Environment: "prod", Version: version(t, "shop/v0.1.0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustContain(t, e.Execute(t.Context(), state, step), "NOT_VALIDATED", "the tag was moved")
+}
+
+// movedTag shows a ref elsewhere than it is.
+type movedTag struct {
+	gitrepo.Repo
+	from string
+	to   gitrepo.Hash
+}
+
+func (m movedTag) Refs(ctx context.Context, prefixes ...string) (gitrepo.Refs, error) {
+	refs, err := m.Repo.Refs(ctx, prefixes...)
+	refs[m.from] = m.to
+	return refs, err
+}
+
+// TestNewEnvironment: an environment that only the newest configuration knows is
+// not given a snapshot that does not know it.
+func TestNewEnvironment(t *testing.T) {
+	s := newShop(t)
+	s.argo.follow(t) // Dev runs the first commit
+	qa := strings.Replace(configuration, "- {name: prod,", "- {name: qa, after: [dev], path: envs/qa, registry: stage, promote: auto}\n- {name: prod,", 1)
+	s.commit(gitrepotest.Files{config.File: qa, "envs/qa/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:v1")})
+	if _, err := s.engine(nil).Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.entry("stage").Snapshot.IsZero() {
+		t.Error("stage was not promoted")
+	}
+	if s.entry("qa").Event != "" {
+		t.Errorf("qa got %s", s.entry("qa").Snapshot)
+	}
+}
+
+// TestBrokenConfigOnMain: nothing new is captured, and a rollback still works.
+func TestBrokenConfigOnMain(t *testing.T) {
+	s := newShop(t)
+	s.settle(func() *Engine { return s.engine(nil) })
+	s.commit(gitrepotest.Files{"note": "2"})
+	s.settle(func() *Engine { return s.engine(nil) })
+	s.commit(gitrepotest.Files{config.File: configuration + "\nsurprise: 1\n"})
+	s.argo.follow(t)
+	result, err := s.engine(nil).Reconcile(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !hasWait(result.Waits, "dev", InvalidConfig) || len(result.Done) > 0 {
+		t.Errorf("done %v, waits %v", result.Done, result.Waits)
+	}
+	e := s.engine(nil)
+	state, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := PlanRequest(state, Request{Environment: "prod", Rollback: true, Reason: "it leaks"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Execute(t.Context(), state, step); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.entry("prod").Snapshot.String(); got != "shop/v0.1.0" {
+		t.Errorf("prod runs %s", got)
+	}
+}
+
+// TestTwoApplicationsOfOnePath: every one of them has to be healthy.
+func TestTwoApplicationsOfOnePath(t *testing.T) {
+	s := newShop(t)
+	s.argo.follow(t)
+	second := s.argo.applications["dev-orders"]
+	second.Name, second.Health, second.Path = "dev-orders-2", "Degraded", "envs/dev/orders/"
+	s.argo.applications["dev-orders-2"] = second
+	for range 10 {
+		state, err := s.engine(nil).Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.Candidate != nil {
+			t.Fatal("captured although an Application is degraded")
+		}
+	}
+}
+
 // TestForgedSnapshot: a tag with more in it than the source commit and a lock
 // is not promoted, does not stop the others, and keeps its name.
 func TestForgedSnapshot(t *testing.T) {
@@ -316,7 +502,7 @@ func TestForgedSnapshot(t *testing.T) {
 	if state, err = s.engine(nil).Observe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	step := Step{Kind: Promote, Environment: "prod", Version: version(t, "shop/v0.2.0")}
+	step := Step{Kind: Promote, Environment: "prod", Version: version(t, "shop/v0.2.0"), by: personByName}
 	mustContain(t, s.engine(nil).Execute(t.Context(), state, step), "forged snapshot")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
@@ -40,7 +41,6 @@ func (e *Engine) mirrorInto(ctx context.Context, step string, p *config.Pipeline
 // mirrorList says where each image of the environment comes from and goes to.
 func (e *Engine) mirrorList(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, capture bool) ([]mirror.Image, error) {
 	var images []mirror.Image
-	tags := retentionTags(p, lock, environment)
 	for _, image := range lock.ImagesOf(p.Downstream(environment.Name)...) {
 		location, err := p.Locate(image.Requested)
 		if err != nil {
@@ -50,13 +50,17 @@ func (e *Engine) mirrorList(p *config.Pipeline, lock *snapshot.Lock, environment
 		if err != nil {
 			return nil, err
 		}
+		tags := []string{retentionTag(p, lock, environment, image)}
+		if commitTag.MatchString(location.Tag) {
+			tags = append(tags, location.Tag)
+		}
 		images = append(images, mirror.Image{
 			Reference:  image.Requested,
 			Source:     source,
 			SourceRepo: repo,
 			TargetRepo: location.TargetRepo(),
 			Digest:     image.Digest,
-			Tags:       tags(location, image),
+			Tags:       tags,
 		})
 	}
 	return images, nil
@@ -81,38 +85,19 @@ func (e *Engine) mirrorSource(p *config.Pipeline, environment config.Environment
 	return source, location.TargetRepo(), err
 }
 
-// retentionTags returns what an image is called at its destination, so that
-// clean-ups which delete what has no tag spare it: the environment's and the
-// pipeline's name with the version, the plain version, and the tag that the
-// manifests ask for unless it is one that moves. Where two images of one
-// snapshot share a repository the names end in the digest's first digits.
-func retentionTags(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) func(config.Location, snapshot.Image) []string {
-	digests := map[string]map[string]bool{}
-	for _, image := range lock.Images {
-		if location, err := p.Locate(image.Requested); err == nil {
-			repo := location.TargetRepo()
-			if digests[repo] == nil {
-				digests[repo] = map[string]bool{}
-			}
-			digests[repo][image.Digest] = true
-		}
-	}
-	number := lock.Version.Number()
-	return func(location config.Location, image snapshot.Image) []string {
-		suffix := ""
-		if len(digests[location.TargetRepo()]) > 1 {
-			suffix = "-" + strings.TrimPrefix(image.Digest, "sha256:")[:12]
-		}
-		tags := []string{
-			environment.Name + "-" + p.Name + "-" + number + suffix,
-			number + suffix,
-		}
-		if location.Tag != "" && location.Tag != "latest" && location.Tag != number {
-			tags = append(tags, location.Tag)
-		}
-		return tags
-	}
+// retentionTag is what an image is called at its destination, so that clean-ups
+// which delete what has no tag spare it. It ends in the digest: whatever else is
+// mirrored later, by this pipeline, another one or a worker that lost a race,
+// no other image can take the name away.
+func retentionTag(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, image snapshot.Image) string {
+	digest := strings.TrimPrefix(image.Digest, "sha256:")
+	return strings.Join([]string{environment.Name, p.Name, lock.Version.Number(), digest[:12]}, "-")
 }
+
+// commitTag is a tag that names the commit an image was built from: seven to
+// forty hexadecimal digits. Only such a tag goes along with the image (S38);
+// others move, or mean something else at the destination.
+var commitTag = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
 
 // VerifyImages checks that everything a snapshot needs in the environment is
 // complete in the environment's registry. It writes nothing and reads nothing

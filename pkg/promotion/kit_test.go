@@ -72,7 +72,7 @@ func newShop(t *testing.T, files ...gitrepotest.Files) *shop {
 	for _, name := range []string{"dev", "stage", "prod"} {
 		s.registries[name] = registrytest.Faulty(registry.NewMemory(name + ".example/shop"))
 	}
-	s.argo = &argo{shop: s, applications: map[string]Application{}}
+	s.argo = &argo{shop: s, applications: map[string]Application{}, synced: map[string]operation{}}
 	s.push("orders", "v1")
 	s.push("worker", "latest")
 	redis := registrytest.MustIndex(t, imagebuild.Spec{Platforms: registrytest.TwoPlatforms(), Files: imagebuild.Files{"redis": "7.4"}})
@@ -207,6 +207,7 @@ type argo struct {
 
 	mu           sync.Mutex // guards the fields below
 	applications map[string]Application
+	synced       map[string]operation
 	pokes        int
 	// broken Applications never become healthy.
 	broken map[string]bool
@@ -243,8 +244,42 @@ func (a *argo) follow(t *testing.T) {
 				Environment: env, Application: app, Path: "envs/" + env + "/" + app, Cluster: "in-cluster", DestNamespace: "shop-" + env,
 				TargetRevision: entry.Snapshot.Ref(), SyncedTarget: entry.Snapshot.Ref(),
 			}, refs[entry.Snapshot.Ref()])
+			a.skipSync(t, env, app, entry.Snapshot)
 		}
 	}
+}
+
+// skipSync takes the operation back if the Application renders to the same as
+// before: Argo CD then sees that it is Synced and does nothing.
+func (a *argo) skipSync(t *testing.T, env, app string, version snapshot.Version) {
+	t.Helper()
+	name := env + "-" + app
+	repo, id := a.shop.server.Client(), a.shop.refs()[version.Ref()]
+	gitrepotest.MustFetch(t, repo, gitrepo.FetchOptions{Depth: 1}, id)
+	snap, err := snapshot.Read(repo, id, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range snap.Lock.RendersOf(env) {
+		if r.Application != app {
+			continue
+		}
+		now := a.applications[name]
+		if before, ok := a.synced[name]; ok && before.sha256 == r.SHA256 {
+			now.SyncedRevision, now.SyncedTarget, now.FinishedAt = before.revision, before.target, before.finished
+			a.applications[name] = now
+			return
+		}
+		a.synced[name] = operation{r.SHA256, now.SyncedRevision, now.SyncedTarget, now.FinishedAt}
+	}
+}
+
+// operation is what an Application last synced.
+type operation struct {
+	sha256   string
+	revision gitrepo.Hash
+	target   string
+	finished time.Time
 }
 
 func (a *argo) set(name string, app Application, revision gitrepo.Hash) {

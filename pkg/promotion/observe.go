@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -16,7 +18,7 @@ import (
 
 // historyDepth is how many ledger entries are read: enough for every snapshot
 // that may still matter, and a bound on the cost.
-const historyDepth = 64
+const historyDepth = 256
 
 // approvalPrefix begins the names of approval tags.
 const approvalPrefix = gitrepo.Tags + "approve/"
@@ -28,27 +30,23 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
-	source := gitrepo.Heads + e.branch()
-	tip, ok := refs[source]
-	if !ok {
-		return nil, stepError(step, sideGit, fmt.Errorf("repository %s has no branch %s: %w", e.Repo.URL(), e.branch(), gitrepo.ErrNotFound))
-	}
-	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{tip}, gitrepo.FetchOptions{Depth: 1}); err != nil {
-		return nil, stepError(step, sideGit, err)
-	}
-	commit, err := gitrepo.ReadCommit(e.Repo, tip)
+	current, err := snapshot.ReadCurrent(ctx, e.Repo, refs, e.branch())
 	if err != nil {
-		return nil, stepError(step, sideGit, err)
+		side := sideGit
+		var broken *snapshot.ConfigError
+		if errors.As(err, &broken) {
+			side = sideConfig
+		}
+		return nil, stepError(step, side, err)
 	}
-	pipeline, err := snapshot.ReadConfig(e.Repo, commit.Tree)
-	if err != nil {
-		return nil, stepError(step, sideConfig, err)
+	pipeline := current.Pipeline
+	s := &State{
+		Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: current.Tip,
+		Tags: map[snapshot.Version]gitrepo.Hash{}, Damaged: map[snapshot.Version]string{},
 	}
-	if pipeline.Source.Branch != e.branch() {
-		return nil, stepError(step, sideConfig, fmt.Errorf("%s on branch %s names %s as its source branch; start with --branch %s",
-			config.File, e.branch(), pipeline.Source.Branch, pipeline.Source.Branch))
+	if current.Fault != nil {
+		s.ConfigFault = current.Fault.Error()
 	}
-	s := &State{Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: tip, Tags: map[snapshot.Version]gitrepo.Hash{}, Damaged: map[snapshot.Version]string{}}
 	for name, id := range refs {
 		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, gitrepo.Tags)); err == nil && v.Pipeline == pipeline.Name && strings.HasPrefix(name, gitrepo.Tags) {
 			s.Tags[v] = id
@@ -89,7 +87,7 @@ func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs
 			continue
 		}
 		state := Environment{Environment: environment, Tip: refs[gitrepo.Heads+environment.Branch]}
-		state.History, state.Unreadable = e.readLedger(state.Tip)
+		state.History, state.Unreadable = e.readLedger(environment.Name, state.Tip)
 		if current := state.Current().Snapshot; !current.IsZero() {
 			wanted[current] = true
 			if s.Tags[current] == "" {
@@ -114,6 +112,10 @@ func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs
 		found := snapshots[current]
 		if found.err == nil {
 			state.Snapshot = &found.Snapshot
+			if state.Current().Tree != found.Tree {
+				state.Unreadable = fmt.Sprintf("the tag %s does not name the tree that the branch has: the tag was moved", current)
+				continue
+			}
 			state.Targets, found.err = e.targets(found.Snapshot, state.Name)
 		}
 		if found.err != nil {
@@ -123,7 +125,7 @@ func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs
 	return nil
 }
 
-func (e *Engine) readLedger(tip gitrepo.Hash) (history []snapshot.Entry, unreadable string) {
+func (e *Engine) readLedger(environment string, tip gitrepo.Hash) (history []snapshot.Entry, unreadable string) {
 	if tip == "" {
 		return nil, ""
 	}
@@ -136,6 +138,9 @@ func (e *Engine) readLedger(tip gitrepo.Hash) (history []snapshot.Entry, unreada
 		if err != nil {
 			return nil, err.Error()
 		}
+		if entry.Environment != environment {
+			return nil, fmt.Sprintf("its branch is the ledger of environment %q; correct branch: in %s", entry.Environment, config.File)
+		}
 		history = append(history, entry)
 	}
 	return history, ""
@@ -144,7 +149,10 @@ func (e *Engine) readLedger(tip gitrepo.Hash) (history []snapshot.Entry, unreada
 // findNewest takes the newest sound snapshot and notes the damaged ones above
 // it: a tag that somebody set by mistake must not stop everything.
 func (e *Engine) findNewest(ctx context.Context, s *State, read map[snapshot.Version]readSnapshot) error {
-	for _, version := range s.Versions() {
+	for i, version := range s.Versions() {
+		if i == maxDamaged {
+			return fmt.Errorf("the %d newest snapshot tags are all damaged: %s", maxDamaged, s.Damaged[version])
+		}
 		found, ok := read[version]
 		if !ok {
 			more, err := e.readSnapshots(ctx, s, map[snapshot.Version]bool{version: true})
@@ -161,6 +169,9 @@ func (e *Engine) findNewest(ctx context.Context, s *State, read map[snapshot.Ver
 	}
 	return nil
 }
+
+// maxDamaged bounds how many damaged tags are looked at.
+const maxDamaged = 20
 
 type readSnapshot struct {
 	snapshot.Snapshot
@@ -205,10 +216,10 @@ func (e *Engine) targets(s snapshot.Snapshot, environment string) ([]snapshot.Ta
 // observeApprovals reads the approval tags of snapshots that an environment
 // has not got yet.
 func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Refs) error {
-	found := map[gitrepo.Hash]Approval{}
+	found := map[string]Approval{}
 	var ids []gitrepo.Hash
-	for name, id := range refs {
-		rest, ok := strings.CutPrefix(name, approvalPrefix)
+	for ref, id := range refs {
+		rest, ok := strings.CutPrefix(ref, approvalPrefix)
 		if !ok {
 			continue
 		}
@@ -222,25 +233,26 @@ func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Re
 		if err != nil || !known || s.Tags[version] == "" || version.Compare(state.Current().Snapshot) <= 0 {
 			continue
 		}
-		found[id] = Approval{Environment: environment, Version: version, Who: rest[slash+1:]}
+		found[ref] = Approval{Environment: environment, Version: version, Who: rest[slash+1:]}
 		ids = append(ids, id)
 	}
 	if len(ids) == 0 {
 		return nil
 	}
 	slices.Sort(ids)
-	if err := e.Repo.Fetch(ctx, ids, gitrepo.FetchOptions{Depth: 1, CommitsOnly: true}); err != nil {
+	if err := e.Repo.Fetch(ctx, slices.Compact(ids), gitrepo.FetchOptions{Depth: 1, CommitsOnly: true}); err != nil {
 		return err
 	}
-	for _, id := range ids {
-		tag, err := gitrepo.ReadTag(e.Repo, id)
-		if err != nil {
-			// A lightweight tag says nothing about who set it.
-			e.log().WarnContext(ctx, "approval ignored: not an annotated tag", "tag", found[id].Who, "environment", found[id].Environment)
+	for _, ref := range slices.Sorted(maps.Keys(found)) {
+		// A lightweight tag says nothing about who set it, and a tag object that
+		// names itself otherwise was made for another ref.
+		tag, err := gitrepo.ReadTag(e.Repo, refs[ref])
+		if err != nil || gitrepo.Tags+tag.Name != ref {
+			e.log().WarnContext(ctx, "approval ignored: not an annotated tag of that name", "ref", ref)
 			continue
 		}
-		approval := found[id]
-		approval.Commit = tag.Object
+		approval := found[ref]
+		approval.Commit, approval.Tagger, approval.When = tag.Object, tag.Tagger.Email, tag.Tagger.When
 		s.Approvals = append(s.Approvals, approval)
 	}
 	return nil
@@ -282,7 +294,10 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 		s.CandidateWait = Wait{Environment: first.Name, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 		return nil
 	}
-	mine := map[string]Application{}
+	if s.ConfigFault != "" {
+		return nil // said once, as a reason of its own
+	}
+	mine := map[string][]Application{}
 	var commit gitrepo.Hash
 	for _, a := range applications {
 		if a.Environment != "" && a.Environment != first.Name || !sameRepository(a.RepoURL, e.Repo.URL()) || !below(a.Path, first) {
@@ -291,7 +306,8 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 		if commit != "" && a.ComparedRevision != commit {
 			return wait(HealthUnknown, "Applications are at different commits: %s, %s", orNothing(commit), orNothing(a.ComparedRevision))
 		}
-		mine[a.Path], commit = a, a.ComparedRevision
+		folder := path.Clean(a.Path)
+		mine[folder], commit = append(mine[folder], a), a.ComparedRevision
 	}
 	switch {
 	case len(mine) == 0:
@@ -306,7 +322,7 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 		return err
 	}
 	if !newer {
-		return wait(AlreadyThere, "%s is older than snapshot %s", commit.Short(), s.Newest.Lock.Version)
+		return wait(AlreadyThere, "%s is not newer than what was captured, or not on branch %s", commit.Short(), s.Pipeline.Source.Branch)
 	}
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
 		return err
@@ -321,15 +337,17 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 	}
 	want := Expectation{Revision: commit, AnyOperation: true, Settle: e.Settle}
 	for _, application := range discovered {
-		a, ok := mine[application.Path]
-		if !ok {
+		if len(mine[application.Path]) == 0 {
 			return wait(HealthUnknown, "no Application deploys %s", application.Path)
 		}
-		if ok, missing := a.Deployed(want, s.Now); !ok {
-			if a.missing(want) == "" {
-				defer func() { s.CandidateWait.Until = a.settled(want) }()
+		for _, a := range mine[application.Path] {
+			if ok, missing := a.Deployed(want, s.Now); !ok {
+				err := wait(HealthUnknown, "Application %s %s", a.Name, missing)
+				if a.missing(want) == "" {
+					s.CandidateWait.Until = a.settled(want)
+				}
+				return err
 			}
-			return wait(HealthUnknown, "Application %s %s", a.Name, missing)
 		}
 	}
 	s.Candidate = &Candidate{Commit: commit}
@@ -339,7 +357,7 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 // isNewer reports whether a commit of the source branch comes after the one
 // that was captured last. The branch's tip always does.
 func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash) (bool, error) {
-	if commit == s.SourceTip || s.Newest == nil {
+	if commit == s.SourceTip {
 		return true, nil
 	}
 	err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.SourceTip}, gitrepo.FetchOptions{Depth: historyDepth * 4, CommitsOnly: true})
@@ -355,6 +373,9 @@ func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash) (bo
 	if err != nil || !onBranch {
 		return false, err
 	}
+	if s.Newest == nil {
+		return true, nil
+	}
 	captured, err := gitrepo.IsAncestor(e.Repo, commit, s.Newest.Source)
 	if errors.Is(err, gitrepo.ErrNotFound) {
 		// The captured commit lies further back than what was fetched.
@@ -365,12 +386,12 @@ func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash) (bo
 
 // below reports whether an Application's path is the environment's or lies
 // below it, or is one of its explicit applications.
-func below(path string, e config.Environment) bool {
-	path = strings.Trim(path, "/")
-	if path == e.Path || strings.HasPrefix(path, e.Path+"/") {
+func below(folder string, e config.Environment) bool {
+	folder = path.Clean(folder)
+	if folder == e.Path || strings.HasPrefix(folder, e.Path+"/") {
 		return true
 	}
-	return slices.ContainsFunc(e.Applications, func(a config.Application) bool { return a.Path == path })
+	return slices.ContainsFunc(e.Applications, func(a config.Application) bool { return a.Path == folder })
 }
 
 // sameRepository compares repository URLs as people write them: the scheme,

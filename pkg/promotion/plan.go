@@ -3,6 +3,7 @@ package promotion
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +46,21 @@ type Step struct {
 	Reason string `json:"reason,omitempty"`
 	// Evidence of a record.
 	Evidence []snapshot.Evidence `json:"evidence,omitempty"`
+
+	by asker
 }
+
+// asker is on whose behalf a promotion is considered.
+type asker int
+
+const (
+	// automation: the rules decide.
+	automation asker = iota
+	// person: somebody asked for the newest that may enter.
+	person
+	// personByName: somebody asked for exactly this snapshot.
+	personByName
+)
 
 func (s Step) String() string {
 	switch {
@@ -69,14 +84,12 @@ type Decision struct {
 }
 
 // Plan decides what has to happen. It is a pure function of the state.
-// Evidence comes before promotions, and a capture before both, so that a
-// snapshot's first environment is never later than it has to be.
+// Evidence comes first: a capture that overtook it would put another snapshot
+// in the place of one that is proven but not recorded.
 func Plan(s *State) Decision {
 	var d Decision
-	if s.Candidate != nil {
-		d.Steps = append(d.Steps, planCapture(s))
-	} else if s.CandidateWait.Reason != "" {
-		d.Waits = append(d.Waits, s.CandidateWait)
+	if s.ConfigFault != "" {
+		d.Waits = append(d.Waits, Wait{Environment: s.Pipeline.First().Name, Reason: InvalidConfig, Detail: s.ConfigFault})
 	}
 	for _, version := range slices.SortedFunc(maps.Keys(s.Damaged), snapshot.Version.Compare) {
 		d.Waits = append(d.Waits, Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: DamagedSnapshot, Detail: s.Damaged[version]})
@@ -87,6 +100,11 @@ func Plan(s *State) Decision {
 			continue
 		}
 		d.add(planRecord(s, e))
+	}
+	if s.Candidate != nil {
+		d.Steps = append(d.Steps, planCapture(s))
+	} else if s.CandidateWait.Reason != "" {
+		d.Waits = append(d.Waits, s.CandidateWait)
 	}
 	for _, e := range s.Environments {
 		if e.Unreadable == "" {
@@ -106,12 +124,17 @@ func (d *Decision) add(step *Step, wait *Wait) {
 }
 
 func planCapture(s *State) Step {
-	step := Step{Kind: Capture, Version: s.nextVersion(), Commit: s.Candidate.Commit}
+	return captureStep(s, s.Candidate.Commit, s.nextVersion())
+}
+
+func captureStep(s *State, commit gitrepo.Hash, version snapshot.Version) Step {
+	step := Step{Kind: Capture, Version: version, Commit: commit}
 	for _, e := range s.Environments {
 		// An environment with gates takes the snapshot in a step of its own,
 		// once there is something that can be approved.
 		onlyFirst := len(e.After) == 1 && directlyAfterFirst(s.Pipeline, e.Environment)
-		if onlyFirst && e.Unreadable == "" && e.Promote == config.Auto && e.Current().Hold == "" && len(e.Gates) == 0 {
+		current := e.Current()
+		if onlyFirst && e.Unreadable == "" && e.Promote == config.Auto && current.Hold == "" && len(e.Gates) == 0 && version.Compare(current.Snapshot) > 0 {
 			step.Into = append(step.Into, e.Name)
 		}
 	}
@@ -125,32 +148,49 @@ func planRecord(s *State, e Environment) (*Step, *Wait) {
 	if e.Snapshot == nil || !current.Deployed.IsZero() {
 		return nil, nil
 	}
-	unknown := func(format string, args ...any) (*Step, *Wait) {
-		return nil, &Wait{Environment: e.Name, Version: current.Snapshot.String(), Reason: HealthUnknown, Detail: fmt.Sprintf(format, args...)}
+	seen := e.look(s)
+	if seen.missing != "" {
+		return nil, &Wait{Environment: e.Name, Version: current.Snapshot.String(), Reason: HealthUnknown, Detail: seen.missing, Until: seen.until}
 	}
+	return &Step{Kind: Record, Environment: e.Name, Version: current.Snapshot, Evidence: seen.evidence}, nil
+}
+
+// sight is what the Applications of an environment prove about the snapshot it
+// points at.
+type sight struct {
+	evidence []snapshot.Evidence
+	// since all of them are healthy.
+	since time.Time
+	// missing is the first thing that is not proven; empty when everything is.
+	missing string
+	// until is when time alone will have changed that; zero otherwise.
+	until time.Time
+}
+
+// look asks every Application of the environment. An Application that the
+// snapshot does not change is not synced by Argo CD, so the comparison with the
+// snapshot counts and an older operation is accepted.
+func (e Environment) look(s *State) sight {
 	if !e.ApplicationsKnown {
-		return unknown("Argo CD cannot be asked from here")
+		return sight{missing: "Argo CD cannot be asked from here"}
 	}
-	want := Expectation{
-		Revision: e.Snapshot.ID,
-		Targets:  targetsOf(*e.Snapshot),
-		Settle:   s.Settle,
-	}
-	var evidence []snapshot.Evidence
+	want := Expectation{Revision: e.Snapshot.ID, Targets: targetsOf(*e.Snapshot), AnyOperation: true, Settle: s.Settle}
+	var seen sight
 	for _, target := range e.Targets {
 		i := slices.IndexFunc(e.Applications, func(a Application) bool { return matches(a, target) })
 		if i < 0 {
-			return unknown("no Application for %s", target)
+			return sight{missing: fmt.Sprintf("no Application for %s", target)}
 		}
 		a := e.Applications[i]
 		if ok, missing := a.Deployed(want, s.Now); !ok {
-			step, wait := unknown("Application %s %s", a.Name, missing)
+			fault := sight{missing: fmt.Sprintf("Application %s %s", a.Name, missing)}
 			if a.missing(want) == "" {
-				wait.Until = a.settled(want)
+				fault.until = a.settled(want)
 			}
-			return step, wait
+			return fault
 		}
-		evidence = append(evidence, snapshot.Evidence{
+		seen.since = later(seen.since, a.HealthSince)
+		seen.evidence = append(seen.evidence, snapshot.Evidence{
 			Application: target.Application,
 			Destination: destinationKey(target.Destination.Cluster, target.Destination.Server, target.Destination.Namespace),
 			Revision:    a.ComparedRevision,
@@ -158,7 +198,7 @@ func planRecord(s *State, e Environment) (*Step, *Wait) {
 			FinishedAt:  a.FinishedAt,
 		})
 	}
-	return &Step{Kind: Record, Environment: e.Name, Version: current.Snapshot, Evidence: evidence}, nil
+	return seen
 }
 
 // targetsOf lists the spellings of targetRevision that mean a snapshot: the
@@ -169,7 +209,7 @@ func targetsOf(s snapshot.Snapshot) []string {
 
 // matches reports whether an Application is the one for a target.
 func matches(a Application, t snapshot.Target) bool {
-	if a.Environment != t.Environment || a.Application != t.Application || a.DestNamespace != t.Destination.Namespace {
+	if a.Environment != t.Environment || a.Application != t.Application || path.Clean(a.Path) != t.Path || a.DestNamespace != t.Destination.Namespace {
 		return false
 	}
 	if t.Destination.Server != "" {
@@ -188,7 +228,7 @@ func planPromotion(s *State, e Environment) (*Step, *Wait) {
 		if version.Compare(e.Current().Snapshot) <= 0 {
 			break
 		}
-		step, wait := check(s, e, version, false)
+		step, wait := check(s, e, version, automation)
 		if step != nil {
 			return step, nil
 		}
@@ -200,9 +240,8 @@ func planPromotion(s *State, e Environment) (*Step, *Wait) {
 }
 
 // check applies every rule to the promotion of one snapshot into one
-// environment. byPerson is a promotion that a person asked for: it needs no
-// automation, but everything else.
-func check(s *State, e Environment, version snapshot.Version, byPerson bool) (*Step, *Wait) {
+// environment. What a person asks for needs no automation, but everything else.
+func check(s *State, e Environment, version snapshot.Version, by asker) (*Step, *Wait) {
 	wait := func(reason Reason, format string, args ...any) (*Step, *Wait) {
 		return nil, &Wait{Environment: e.Name, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}
 	}
@@ -215,11 +254,20 @@ func check(s *State, e Environment, version snapshot.Version, byPerson bool) (*S
 		if !ok {
 			continue // the first environment: being a snapshot is the proof
 		}
-		if _, validated := before.validatedAt(version); !validated {
+		if _, proven := before.proof(version); !proven {
+			if len(before.History) == historyDepth {
+				name += fmt.Sprintf(" (its %d newest entries)", historyDepth)
+			}
 			return wait(NotValidated, "%s has no evidence of it, or was rolled back from it", name)
 		}
 	}
-	step := Step{Kind: Promote, Environment: e.Name, Version: version, ApprovedBy: s.approvers(e.Name, version)}
+	if at, rolledBack := e.rolledBackFrom(version); rolledBack && by != personByName {
+		if by == automation && current.Hold != "" {
+			return wait(EnvOnHold, "%s", current.Hold)
+		}
+		return wait(Rejected, "rolled back from it at %s", at.Format("2006-01-02 15:04 MST"))
+	}
+	step := Step{Kind: Promote, Environment: e.Name, Version: version, ApprovedBy: s.approvers(e, version), by: by}
 	for _, gate := range e.Gates {
 		verdict, missing := judge(s, e, version, gate)
 		if missing != nil {
@@ -227,7 +275,7 @@ func check(s *State, e Environment, version snapshot.Version, byPerson bool) (*S
 		}
 		step.Gates = append(step.Gates, verdict)
 	}
-	if !byPerson {
+	if by == automation {
 		if current.Hold != "" {
 			return wait(EnvOnHold, "%s", current.Hold)
 		}
@@ -240,14 +288,14 @@ func check(s *State, e Environment, version snapshot.Version, byPerson bool) (*S
 
 // judge evaluates one gate.
 func judge(s *State, e Environment, version snapshot.Version, gate config.Gate) (snapshot.Verdict, *Wait) {
-	wait := func(reason Reason, format string, args ...any) (snapshot.Verdict, *Wait) {
-		return snapshot.Verdict{}, &Wait{Environment: e.Name, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}
-	}
 	switch {
 	case gate.Approval != nil:
-		who := s.approvers(e.Name, version)
+		who := s.approvers(e, version)
 		if len(who) < gate.Approval.Count {
-			return wait(ApprovalMissing, "%d of %d; tag approve/%s/%s/<you>", len(who), gate.Approval.Count, e.Name, version)
+			return snapshot.Verdict{}, &Wait{
+				Environment: e.Name, Version: version.String(), Reason: ApprovalMissing,
+				Detail: fmt.Sprintf("%d of %d; tag approve/%s/%s/<you>", len(who), gate.Approval.Count, e.Name, version),
+			}
 		}
 		return snapshot.Verdict{Gate: "approval", Result: "pass", Detail: strings.Join(who, ", ")}, nil
 	case gate.Soak != nil:
@@ -256,15 +304,42 @@ func judge(s *State, e Environment, version snapshot.Version, gate config.Gate) 
 			if !ok {
 				continue
 			}
-			since, _ := before.validatedAt(version)
-			if healthy := s.Now.Sub(since); healthy < gate.Soak.For {
-				verdict, missing := wait(SoakNotReached, "in %s for %s of %s", name, healthy.Truncate(time.Second), gate.Soak.For)
-				missing.Until = since.Add(gate.Soak.For)
-				return verdict, missing
+			if wait := soak(s, before, version, gate.Soak.For); wait != nil {
+				wait.Environment, wait.Version = e.Name, version.String()
+				return snapshot.Verdict{}, wait
 			}
 		}
 		return snapshot.Verdict{Gate: "soak", Result: "pass", Detail: gate.Soak.For.String()}, nil
 	}
 	// A gate this version does not know must never let anything pass.
-	return wait(NotValidated, "unknown gate in the configuration")
+	return snapshot.Verdict{}, &Wait{Environment: e.Name, Version: version.String(), Reason: NotValidated, Detail: "unknown gate in the configuration"}
+}
+
+// soak measures how long the version was healthy in an environment: from the
+// evidence to the moment when something else took its place. While it is there
+// and can be seen, it must be healthy now, and the time begins anew when it was
+// not. It returns nil when that was long enough.
+func soak(s *State, before Environment, version snapshot.Version, wanted time.Duration) *Wait {
+	proof, ok := before.proof(version)
+	if !ok {
+		return &Wait{Reason: NotValidated, Detail: before.Name + " has no evidence of it"}
+	}
+	since, end := proof.since, proof.until
+	if !end.IsZero() {
+		if end.Sub(since) < wanted {
+			return &Wait{Reason: SoakNotReached, Detail: fmt.Sprintf("it was in %s for %s of %s when it was replaced", before.Name, end.Sub(since).Truncate(time.Second), wanted)}
+		}
+		return nil
+	}
+	if before.ApplicationsKnown {
+		seen := before.look(s)
+		if seen.missing != "" {
+			return &Wait{Reason: SoakNotReached, Detail: before.Name + ": " + seen.missing, Until: seen.until}
+		}
+		since = later(since, seen.since)
+	}
+	if healthy := s.Now.Sub(since); healthy < wanted {
+		return &Wait{Reason: SoakNotReached, Detail: fmt.Sprintf("in %s for %s of %s", before.Name, healthy.Truncate(time.Second), wanted), Until: since.Add(wanted)}
+	}
+	return nil
 }

@@ -20,7 +20,7 @@ func state(t *testing.T) *State {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	v1, v2 := version(t, "shop/v0.1.0"), version(t, "shop/v0.2.0")
 	deployed := func(v snapshot.Version, ago time.Duration) snapshot.Entry {
-		return snapshot.Entry{Event: snapshot.EventDeployed, Snapshot: v, Since: now.Add(-ago), Deployed: now.Add(-ago)}
+		return snapshot.Entry{Event: snapshot.EventDeployed, When: now.Add(-ago), Snapshot: v, Since: now.Add(-ago), Deployed: now.Add(-ago)}
 	}
 	stage, _ := pipeline.Environment("stage")
 	prod, _ := pipeline.Environment("prod")
@@ -37,8 +37,11 @@ func state(t *testing.T) *State {
 // TestPlan changes one thing at a time and looks at what happens to Prod.
 func TestPlan(t *testing.T) {
 	approval := config.Gate{Approval: &config.ApprovalGate{Count: 2}}
-	soak := config.Gate{Soak: &config.SoakGate{For: 2 * time.Hour}}
+	soakGate := config.Gate{Soak: &config.SoakGate{For: 2 * time.Hour}}
 	v2 := "shop/v0.2.0"
+	approve := func(environment, v, who string, commit gitrepo.Hash) Approval {
+		return Approval{Environment: environment, Version: version(t, v), Who: who, Tagger: who + "@example", When: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Commit: commit}
+	}
 	for _, test := range []struct {
 		name   string
 		change func(t *testing.T, s *State, stage, prod *Environment)
@@ -49,26 +52,54 @@ func TestPlan(t *testing.T) {
 		{"not validated", func(_ *testing.T, _ *State, stage, _ *Environment) { stage.History = stage.History[1:] }, "", NotValidated},
 		{"manual", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Promote = config.Manual }, "", ManualPromotion},
 		{"on hold", func(_ *testing.T, _ *State, _, prod *Environment) { prod.History[0].Hold = "rolled back" }, "", EnvOnHold},
-		{"soaking", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{soak} }, "", SoakNotReached},
+		{"soaking", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{soakGate} }, "", SoakNotReached},
 		{"soaked", func(_ *testing.T, s *State, _, prod *Environment) {
-			prod.Gates, s.Now = []config.Gate{soak}, s.Now.Add(time.Hour)
+			prod.Gates, s.Now = []config.Gate{soakGate}, s.Now.Add(time.Hour)
 		}, "promote shop/v0.2.0 to prod", ""},
+		{"soaked, but ill now", func(_ *testing.T, s *State, stage, prod *Environment) {
+			prod.Gates, s.Now = []config.Gate{soakGate}, s.Now.Add(time.Hour)
+			stage.ApplicationsKnown, stage.Snapshot = true, &snapshot.Snapshot{Lock: &snapshot.Lock{}}
+			stage.Targets = []snapshot.Target{{Environment: "stage", Application: "orders"}}
+		}, "", SoakNotReached},
+		{"replaced before it had soaked", func(t *testing.T, s *State, stage, prod *Environment) {
+			prod.Gates, s.Now = []config.Gate{soakGate}, s.Now.Add(100*time.Hour)
+			v3 := version(t, "shop/v0.3.0")
+			stage.History = append([]snapshot.Entry{{Event: snapshot.EventPromote, Snapshot: v3, From: version(t, v2), When: stage.History[0].Deployed.Add(time.Minute)}}, stage.History...)
+		}, "", SoakNotReached},
+		{"rolled back from it, hold lifted", func(t *testing.T, s *State, _, prod *Environment) {
+			v1 := version(t, "shop/v0.1.0")
+			prod.History = append([]snapshot.Entry{
+				{Event: snapshot.EventPromote, Snapshot: v1},
+				{Event: snapshot.EventRollback, From: version(t, v2), Snapshot: v1},
+			}, prod.History...)
+		}, "", Rejected},
 		{"not approved", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{approval} }, "", ApprovalMissing},
 		{"one approval, twice", func(t *testing.T, s *State, _, prod *Environment) {
 			prod.Gates = []config.Gate{approval}
-			s.Approvals = []Approval{{"prod", version(t, v2), "ann", "2"}, {"prod", version(t, v2), "ann", "2"}}
+			s.Approvals = []Approval{approve("prod", v2, "ann", "2"), approve("prod", v2, "ann", "2")}
 		}, "", ApprovalMissing},
+		{"one tagger under two names", func(t *testing.T, s *State, _, prod *Environment) {
+			prod.Gates = []config.Gate{approval}
+			second := approve("prod", v2, "bob", "2")
+			second.Tagger = "Ann@example"
+			s.Approvals = []Approval{approve("prod", v2, "ann", "2"), second}
+		}, "", ApprovalMissing},
+		{"approved before a rollback", func(t *testing.T, s *State, _, prod *Environment) {
+			prod.Gates = []config.Gate{{Approval: &config.ApprovalGate{Count: 1}}}
+			prod.History = append([]snapshot.Entry{{Event: snapshot.EventRollback, When: s.Now, From: version(t, v2), Snapshot: version(t, "shop/v0.1.0")}}, prod.History...)
+			s.Approvals = []Approval{approve("prod", v2, "ann", "2")}
+		}, "", Rejected},
 		{"approvals of another commit", func(t *testing.T, s *State, _, prod *Environment) {
 			prod.Gates = []config.Gate{approval}
-			s.Approvals = []Approval{{"prod", version(t, v2), "ann", "2"}, {"prod", version(t, v2), "bob", "9"}}
+			s.Approvals = []Approval{approve("prod", v2, "ann", "2"), approve("prod", v2, "bob", "9")}
 		}, "", ApprovalMissing},
 		{"approvals for another environment", func(t *testing.T, s *State, _, prod *Environment) {
 			prod.Gates = []config.Gate{approval}
-			s.Approvals = []Approval{{"prod", version(t, v2), "ann", "2"}, {"stage", version(t, v2), "bob", "2"}}
+			s.Approvals = []Approval{approve("prod", v2, "ann", "2"), approve("stage", v2, "bob", "2")}
 		}, "", ApprovalMissing},
 		{"approved", func(t *testing.T, s *State, _, prod *Environment) {
 			prod.Gates = []config.Gate{approval}
-			s.Approvals = []Approval{{"prod", version(t, v2), "ann", "2"}, {"prod", version(t, v2), "bob", "2"}}
+			s.Approvals = []Approval{approve("prod", v2, "ann", "2"), approve("prod", v2, "bob", "2")}
 		}, "promote shop/v0.2.0 to prod", ""},
 		{"a gate this version does not know", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{{}} }, "", NotValidated},
 		{"unreadable ledger", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Unreadable = "a stranger" }, "", LedgerUnavailable},
@@ -78,7 +109,7 @@ func TestPlan(t *testing.T) {
 		{"an older one passes while the newest waits", func(t *testing.T, s *State, _, prod *Environment) {
 			prod.History = nil
 			prod.Gates = []config.Gate{{Approval: &config.ApprovalGate{Count: 1}}}
-			s.Approvals = []Approval{{"prod", version(t, "shop/v0.1.0"), "ann", "1"}}
+			s.Approvals = []Approval{approve("prod", "shop/v0.1.0", "ann", "1")}
 		}, "promote shop/v0.1.0 to prod", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,7 +139,7 @@ func TestPlan(t *testing.T) {
 func TestReasonsHaveHelp(t *testing.T) {
 	for _, r := range []Reason{
 		EnvOnHold, NotValidated, SoakNotReached, ApprovalMissing, ImageMissing, MirrorIncomplete,
-		DamagedSnapshot, AlreadyThere, HealthUnknown, ManualPromotion, OlderThanCurrent, UnknownSnapshot, LedgerUnavailable,
+		DamagedSnapshot, Rejected, InvalidConfig, AlreadyThere, HealthUnknown, ManualPromotion, OlderThanCurrent, UnknownSnapshot, LedgerUnavailable,
 	} {
 		if r.Help() == "" {
 			t.Errorf("%s has no help", r)

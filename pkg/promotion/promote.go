@@ -26,7 +26,15 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 	}
 	configured, ok := pipeline.Environment(environment.Name)
 	if !ok {
-		return stepError(step.String(), sideConfig, fmt.Errorf("snapshot %s has no environment %s", step.Version, environment.Name))
+		return refused(environment.Name, step.Version, NotValidated, "the snapshot does not know this environment; the next one will")
+	}
+	for _, name := range environment.After {
+		// A version is a name; what was tested is a tree.
+		if before, ok := s.Environment(name); ok && !step.Rollback {
+			if proof, proven := before.proof(step.Version); proven && proof.tree != target.Tree {
+				return refused(environment.Name, step.Version, NotValidated, "%s tested another tree under this name: the tag was moved", name)
+			}
+		}
 	}
 	if step.Rollback {
 		// The environment ran this snapshot before, so its images are in its own
@@ -38,7 +46,34 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 	if _, err := e.mirrorInto(ctx, step.String(), pipeline, target.Lock, configured, false); err != nil {
 		return err
 	}
+	if step.Rollback {
+		return e.pushEntry(ctx, s, environment, step, target)
+	}
+	return e.pushStillAllowed(ctx, step, target)
+}
+
+// pushStillAllowed looks again before it moves the environment: a mirror takes
+// its time, and meanwhile the environment before may have been rolled back, an
+// approval withdrawn or the environment put on hold.
+func (e *Engine) pushStillAllowed(ctx context.Context, step Step, target snapshot.Snapshot) error {
+	s, err := e.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	environment, ok := s.Environment(step.Environment)
+	if !ok || environment.Unreadable != "" || s.Tags[step.Version] != target.ID {
+		return refused(step.Environment, step.Version, NotValidated, "the repository changed while images were mirrored")
+	}
+	now, wait := check(s, environment, step.Version, step.by)
+	if wait != nil {
+		return &RefusedError{*wait}
+	}
+	step.Gates, step.ApprovedBy = now.Gates, now.ApprovedBy
 	return e.pushEntry(ctx, s, environment, step, target)
+}
+
+func refused(environment string, version snapshot.Version, reason Reason, format string, args ...any) error {
+	return &RefusedError{Wait{Environment: environment, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
 }
 
 func (e *Engine) pushEntry(ctx context.Context, s *State, environment Environment, step Step, target snapshot.Snapshot) error {

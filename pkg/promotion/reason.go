@@ -19,6 +19,8 @@ const (
 	ManualPromotion   Reason = "MANUAL_PROMOTION"
 	OlderThanCurrent  Reason = "OLDER_THAN_CURRENT"
 	UnknownSnapshot   Reason = "UNKNOWN_SNAPSHOT"
+	Rejected          Reason = "REJECTED"
+	InvalidConfig     Reason = "CONFIG_INVALID"
 	DamagedSnapshot   Reason = "SNAPSHOT_DAMAGED"
 	LedgerUnavailable Reason = "LEDGER_UNREADABLE"
 )
@@ -39,6 +41,8 @@ var reasonHelp = map[Reason]string{
 	ManualPromotion:   "the environment is promoted by people: propagator promote <environment>",
 	OlderThanCurrent:  "the snapshot is older than what the environment runs; go back with: propagator promote <environment> <version> --rollback --reason ...",
 	UnknownSnapshot:   "there is no such snapshot; list them with: propagator snapshot list",
+	Rejected:          "the environment was rolled back from this snapshot; promote it by its version if it shall come back",
+	InvalidConfig:     "propagator.yaml on the source branch cannot be used, so nothing new is captured; the newest snapshot's configuration stays in force until it is corrected",
 	DamagedSnapshot:   "the tag does not name a snapshot that Propagator made, so nothing is promoted to it; if it is a mistake, delete the tag",
 	LedgerUnavailable: "the environment's branch cannot be read as a ledger; nobody but Propagator may write to it",
 }

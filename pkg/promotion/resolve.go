@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,9 @@ const resolveConcurrency = 8
 // maxImageConfig bounds an image's configuration blob.
 const maxImageConfig = 4 << 20
 
-// MissingImageError names an image that the manifests want and no registry has.
+// MissingImageError names an image that the manifests want and that could not
+// be had: it does not exist (registry.ErrNotFound in the chain), or its registry
+// cannot be asked.
 type MissingImageError struct {
 	Reference string
 	// UsedBy lists environment/application.
@@ -33,7 +36,11 @@ type MissingImageError struct {
 }
 
 func (e *MissingImageError) Error() string {
-	return fmt.Sprintf("%s: image %s of %s (commit %s): %v", ImageMissing, e.Reference, strings.Join(e.UsedBy, ", "), e.Commit, e.Err)
+	text := fmt.Sprintf("image %s of %s (commit %s): %v", e.Reference, strings.Join(e.UsedBy, ", "), e.Commit, e.Err)
+	if errors.Is(e.Err, registry.ErrNotFound) {
+		return string(ImageMissing) + ": " + text
+	}
+	return text
 }
 
 func (e *MissingImageError) Unwrap() error { return e.Err }
@@ -180,11 +187,21 @@ func readImageConfig(ctx context.Context, r registry.Reader, repo string, blob r
 		image.Platforms = []string{c.Platform.String()}
 	}
 	origin := snapshot.Origin{
-		Source:   c.Config.Labels["org.opencontainers.image.source"],
+		Source:   withoutUserinfo(c.Config.Labels["org.opencontainers.image.source"]),
 		Revision: c.Config.Labels["org.opencontainers.image.revision"],
 	}
 	if origin != (snapshot.Origin{}) {
 		image.Origin = &origin
 	}
 	return nil
+}
+
+// withoutUserinfo removes credentials, which build tools like to leave in the
+// label, from a URL.
+func withoutUserinfo(source string) string {
+	if u, err := url.Parse(source); err == nil && u.User != nil {
+		u.User = nil
+		return u.String()
+	}
+	return source
 }

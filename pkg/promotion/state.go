@@ -2,7 +2,9 @@ package promotion
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
@@ -15,8 +17,11 @@ type State struct {
 	Now time.Time
 	// Settle is how long an Application must have been healthy.
 	Settle time.Duration
-	// Pipeline is the configuration at the tip of the source branch.
-	Pipeline *config.Pipeline
+	// Pipeline is the configuration at the tip of the source branch, or, when
+	// that cannot be used, the one of the newest snapshot; ConfigFault then
+	// says why.
+	Pipeline    *config.Pipeline
+	ConfigFault string
 	// SourceTip is the newest commit of the source branch.
 	SourceTip gitrepo.Hash
 	// Tags are the snapshots by version.
@@ -70,16 +75,42 @@ func (e Environment) Current() snapshot.Entry {
 	return e.History[0]
 }
 
-// validatedAt returns when the environment recorded the version as deployed
-// and healthy. It is false without such evidence, and when the environment was
-// rolled back from the version afterwards.
-func (e Environment) validatedAt(version snapshot.Version) (time.Time, bool) {
+// proof is what a ledger says about a snapshot that was healthy there.
+type proof struct {
+	// tree that was deployed.
+	tree gitrepo.Hash
+	// since it was recorded as healthy, until something else took its place;
+	// until is zero while it is what the environment points at.
+	since, until time.Time
+}
+
+// proof returns the newest evidence that the version was deployed and healthy.
+// It is false without such evidence, and when the environment was rolled back
+// from the version afterwards.
+func (e Environment) proof(version snapshot.Version) (proof, bool) {
+	var until time.Time
 	for _, entry := range e.History {
 		switch {
-		case entry.Event == snapshot.EventDeployed && entry.Snapshot == version:
-			return entry.Deployed, true
 		case entry.Event == snapshot.EventRollback && entry.From == version:
+			return proof{}, false
+		case entry.Event == snapshot.EventDeployed && entry.Snapshot == version:
+			return proof{entry.Tree, entry.Deployed, until}, true
+		case entry.Snapshot != version:
+			until = entry.When
+		}
+	}
+	return proof{}, false
+}
+
+// rolledBackFrom returns when the environment was rolled back from the version;
+// false when it was not, or was promoted to it again since.
+func (e Environment) rolledBackFrom(version snapshot.Version) (time.Time, bool) {
+	for _, entry := range e.History {
+		switch {
+		case entry.Event == snapshot.EventPromote && entry.Snapshot == version:
 			return time.Time{}, false
+		case entry.Event == snapshot.EventRollback && entry.From == version:
+			return entry.When, true
 		}
 	}
 	return time.Time{}, false
@@ -89,7 +120,11 @@ func (e Environment) validatedAt(version snapshot.Version) (time.Time, bool) {
 type Approval struct {
 	Environment string
 	Version     snapshot.Version
-	Who         string
+	// Who is the last part of the tag's name, Tagger the e-mail address in it
+	// and When its time.
+	Who    string
+	Tagger string
+	When   time.Time
 	// Commit is what the tag names; it counts only if that is the snapshot.
 	Commit gitrepo.Hash
 }
@@ -129,16 +164,17 @@ func (s *State) nextVersion() snapshot.Version {
 }
 
 // approvers lists who approved the version for the environment, sorted, each
-// once. An approval of another commit under the same name does not count.
-func (s *State) approvers(environment string, version snapshot.Version) []string {
-	var who []string
+// tagger once. An approval of another commit under the same name does not
+// count, nor one from before the environment was rolled back from the version.
+func (s *State) approvers(e Environment, version snapshot.Version) []string {
+	rolledBack, _ := e.rolledBackFrom(version)
+	byTagger := map[string]string{}
 	for _, a := range s.Approvals {
-		if a.Environment == environment && a.Version == version && a.Commit == s.Tags[version] {
-			who = append(who, a.Who)
+		if a.Environment == e.Name && a.Version == version && a.Commit == s.Tags[version] && a.When.After(rolledBack) {
+			byTagger[strings.ToLower(a.Tagger)] = a.Who
 		}
 	}
-	slices.Sort(who)
-	return slices.Compact(who)
+	return slices.Compact(slices.Sorted(maps.Values(byTagger)))
 }
 
 // directlyAfterFirst reports whether the environment takes snapshots from the

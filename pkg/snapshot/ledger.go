@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,8 +29,10 @@ const (
 type Entry struct {
 	// Commit is the entry's own id; empty for one that is not written yet.
 	Commit gitrepo.Hash
-	Event  Event
-	When   time.Time
+	// Tree of the commit, which is the tree of the snapshot it names.
+	Tree  gitrepo.Hash
+	Event Event
+	When  time.Time
 
 	Environment string
 	// Snapshot is what the environment points at; zero after EventOpen.
@@ -65,13 +68,12 @@ type Verdict struct {
 	Detail string
 }
 
-// Evidence is the observed state of one Application.
-type Evidence struct {
-	Application string
-	Destination string
-	Revision    gitrepo.Hash
-	Health      string
-	FinishedAt  time.Time
+func (v Verdict) line() string {
+	line := v.Gate + " " + v.Result
+	if detail := oneLine(v.Detail); detail != "" {
+		line += ": " + detail
+	}
+	return line
 }
 
 // Subject is the entry's one-line description.
@@ -100,15 +102,14 @@ func (e Entry) Message() string {
 	t.add(trailerDeployed, timestamp(e.Deployed))
 	t.add(trailerHold, e.Hold)
 	for _, v := range e.Gates {
-		t.add(trailerGate, strings.TrimSuffix(v.Gate+" "+v.Result+": "+v.Detail, ": "))
+		t.add(trailerGate, v.line())
 	}
 	for _, who := range e.ApprovedBy {
 		t.add(trailerApprovedBy, who)
 	}
 	t.add(trailerOverride, e.Override)
 	for _, a := range e.Applications {
-		t.add(trailerApplication, fmt.Sprintf("%s destination=%s revision=%s health=%s finished=%s",
-			a.Application, a.Destination, a.Revision, a.Health, timestamp(a.FinishedAt)))
+		t.add(trailerApplication, a.line())
 	}
 	t.add(trailerActor, e.Actor)
 	return t.message(e.Subject(), "")
@@ -148,7 +149,7 @@ func Append(tip gitrepo.Hash, entry Entry, target Snapshot, identity Identity) (
 
 // ReadEntry decodes a ledger commit that was fetched. A commit that Propagator
 // did not write (no Propagator-Event) is an error: nobody else may write there.
-func ReadEntry(r gitrepo.Reader, id gitrepo.Hash) (Entry, error) {
+func ReadEntry(r gitrepo.Objects, id gitrepo.Hash) (Entry, error) {
 	commit, err := gitrepo.ReadCommit(r, id)
 	if err != nil {
 		return Entry{}, fmt.Errorf("ledger commit %s: %w", id.Short(), err)
@@ -161,6 +162,7 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 	t := ParseTrailers(commit.Message)
 	e := Entry{
 		Commit:       id,
+		Tree:         commit.Tree,
 		When:         commit.Committer.When.UTC(),
 		Event:        Event(t.Get(trailerEvent)),
 		Environment:  t.Get(trailerEnvironment),
@@ -171,6 +173,9 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		Actor:        t.Get(trailerActor),
 	}
 	wrong := func(key string, err error) error {
+		if err == nil {
+			return nil
+		}
 		return fmt.Errorf("ledger commit %s: trailer %s: %w", id.Short(), key, err)
 	}
 	switch e.Event {
@@ -180,16 +185,14 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 	default:
 		return e, fmt.Errorf("ledger commit %s records the event %q, which this version does not know; upgrade Propagator", id.Short(), e.Event)
 	}
-	var err error
-	for key, field := range map[string]*Version{trailerSnapshot: &e.Snapshot, trailerFrom: &e.From} {
-		if err = field.UnmarshalText([]byte(t.Get(key))); err != nil {
-			return e, wrong(key, err)
-		}
-	}
-	for key, field := range map[string]*time.Time{trailerSince: &e.Since, trailerDeployed: &e.Deployed} {
-		if *field, err = parseTimestamp(t.Get(key)); err != nil {
-			return e, wrong(key, err)
-		}
+	if err := errors.Join(
+		wrong(trailerSnapshot, e.Snapshot.UnmarshalText([]byte(t.Get(trailerSnapshot)))),
+		wrong(trailerSource, checkSource(e.SourceCommit)),
+		wrong(trailerFrom, e.From.UnmarshalText([]byte(t.Get(trailerFrom)))),
+		wrong(trailerSince, parseTimestamp(&e.Since, t.Get(trailerSince))),
+		wrong(trailerDeployed, parseTimestamp(&e.Deployed, t.Get(trailerDeployed))),
+	); err != nil {
+		return e, err
 	}
 	if e.Event != EventOpen && e.Snapshot.IsZero() {
 		return e, fmt.Errorf("ledger commit %s names no snapshot", id.Short())
@@ -209,34 +212,16 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 	return e, nil
 }
 
-func parseTimestamp(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
+func checkSource(commit gitrepo.Hash) error {
+	if commit != "" && !commit.Valid() {
+		return fmt.Errorf("%q is not a full commit id", commit)
 	}
-	return time.Parse(time.RFC3339, s)
+	return nil
 }
 
-func parseEvidence(line string) (Evidence, error) {
-	fields := strings.Fields(line)
-	if len(fields) == 0 {
-		return Evidence{}, fmt.Errorf("empty evidence")
+func parseTimestamp(field *time.Time, s string) (err error) {
+	if s != "" {
+		*field, err = time.Parse(time.RFC3339, s)
 	}
-	e := Evidence{Application: fields[0]}
-	for _, field := range fields[1:] {
-		key, value, _ := strings.Cut(field, "=")
-		switch key {
-		case "destination":
-			e.Destination = value
-		case "revision":
-			e.Revision = gitrepo.Hash(value)
-		case "health":
-			e.Health = value
-		case "finished":
-			var err error
-			if e.FinishedAt, err = parseTimestamp(value); err != nil {
-				return e, err
-			}
-		}
-	}
-	return e, nil
+	return err
 }

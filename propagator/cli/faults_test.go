@@ -194,7 +194,7 @@ func TestRefused(t *testing.T) {
 	w.must("promote", "stage")
 	w.fails(3, []string{"promote", "stage"}, "ALREADY_THERE")
 	w.fails(3, []string{"promote", "prod"}, "NOT_VALIDATED", "propagator status")
-	w.fails(3, []string{"promote", "stage", "--rollback", "--reason", "why not"}, "NOT_VALIDATED", "never proven healthy")
+	w.fails(3, []string{"promote", "stage", "--rollback", "--reason", "why not"}, "NOT_VALIDATED", "ran nothing older")
 	w.golden("refused.txt")
 }
 
