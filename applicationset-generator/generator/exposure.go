@@ -15,8 +15,9 @@ import (
 // Set is one parameter set: one Application of one environment at one
 // destination. The field names are what ApplicationSet templates refer to.
 type Set struct {
-	// Name is unique among all sets: <pipeline>-<environment>-<application>,
-	// with the cluster behind it when there is more than one destination.
+	// Name is unique among the pipeline's sets and fit for an object's name:
+	// <pipeline>-<environment>-<application>, with cluster and namespace behind
+	// it when there is more than one destination.
 	Name        string `json:"name"`
 	Pipeline    string `json:"pipeline"`
 	Environment string `json:"environment"`
@@ -50,6 +51,9 @@ type Cluster struct {
 // immutable.
 type exposure struct {
 	pipeline string
+	// fault is why the configuration at the tip of the source branch could not
+	// be used, and that of the newest snapshot was; nil when it could.
+	fault error
 	// environments holds every environment with a ledger, in the order of the
 	// configuration.
 	environments []exposed
@@ -58,8 +62,10 @@ type exposure struct {
 type exposed struct {
 	name string
 	// tip of the ledger; empty when the environment was never promoted to.
-	tip  gitrepo.Hash
-	sets []Set
+	tip gitrepo.Hash
+	// snapshot is what the ledger names; zero before the first promotion.
+	snapshot snapshot.Version
+	sets     []Set
 }
 
 func (x *exposure) environment(name string) (exposed, bool) {
@@ -78,14 +84,11 @@ func (s *source) load(ctx context.Context) (*exposure, error) {
 	if err != nil {
 		return nil, err
 	}
-	tip, ok := refs[gitrepo.Heads+s.branch]
-	if !ok {
-		return nil, fmt.Errorf("repository %s has no branch %s: %w", s.repo.URL(), s.branch, gitrepo.ErrNotFound)
-	}
-	pipeline, err := s.readConfig(ctx, tip)
+	current, err := snapshot.ReadCurrent(ctx, s.repo, refs, s.branch)
 	if err != nil {
 		return nil, err
 	}
+	pipeline := current.Pipeline
 	wanted := make([]gitrepo.Hash, 0, len(pipeline.Environments))
 	for _, environment := range pipeline.Environments {
 		if tip := refs[gitrepo.Heads+environment.Branch]; !environment.First() && tip != "" {
@@ -97,48 +100,51 @@ func (s *source) load(ctx context.Context) (*exposure, error) {
 			return nil, err
 		}
 	}
-	x := &exposure{pipeline: pipeline.Name}
+	x := &exposure{pipeline: pipeline.Name, fault: current.Fault}
 	for _, environment := range pipeline.Environments {
 		if environment.First() {
 			continue
 		}
-		e := exposed{name: environment.Name, tip: refs[gitrepo.Heads+environment.Branch]}
-		if e.sets, err = s.sets(ctx, pipeline, refs, e); err != nil {
+		e, err := s.expose(ctx, pipeline, refs, environment)
+		if err != nil {
 			return nil, fmt.Errorf("environment %s: %w", environment.Name, err)
 		}
 		x.environments = append(x.environments, e)
 	}
-	return x, nil
+	return x, unique(x)
 }
 
-func (s *source) readConfig(ctx context.Context, commit gitrepo.Hash) (*config.Pipeline, error) {
-	if err := s.repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
-		return nil, err
+// expose reads what one environment has been promoted to.
+func (s *source) expose(ctx context.Context, pipeline *config.Pipeline, refs gitrepo.Refs, environment config.Environment) (exposed, error) {
+	e := exposed{name: environment.Name, tip: refs[gitrepo.Heads+environment.Branch]}
+	if e.tip == "" {
+		return e, nil
 	}
-	c, err := gitrepo.ReadCommit(s.repo, commit)
+	entry, err := snapshot.ReadEntry(s.repo, e.tip)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
-	return snapshot.ReadConfig(s.repo, c.Tree)
+	if entry.Environment != e.name {
+		// Pushed there by hand: no gate of this environment was asked.
+		return e, fmt.Errorf("its branch %s holds the ledger of environment %q", environment.Branch, entry.Environment)
+	}
+	if e.snapshot = entry.Snapshot; e.snapshot.IsZero() {
+		return e, nil
+	}
+	e.sets, err = s.sets(ctx, pipeline, refs, e)
+	return e, err
 }
 
 // sets lists the parameter sets of one environment.
 func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitrepo.Refs, e exposed) ([]Set, error) {
-	if e.tip == "" {
-		return nil, nil
-	}
-	entry, err := snapshot.ReadEntry(s.repo, e.tip)
-	if err != nil || entry.Snapshot.IsZero() {
-		return nil, err
-	}
-	commit, ok := refs[entry.Snapshot.Ref()]
+	commit, ok := refs[e.snapshot.Ref()]
 	if !ok {
-		return nil, fmt.Errorf("its branch names snapshot %s, but that tag does not exist", entry.Snapshot)
+		return nil, fmt.Errorf("its branch names snapshot %s, but that tag does not exist", e.snapshot)
 	}
 	if err := s.repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
 		return nil, err
 	}
-	snap, err := snapshot.Read(s.repo, commit, entry.Snapshot)
+	snap, err := snapshot.Read(s.repo, commit, e.snapshot)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +152,8 @@ func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitre
 	if err != nil {
 		return nil, err
 	}
-	if own.Name != pipeline.Name {
-		return nil, fmt.Errorf("snapshot %s belongs to pipeline %q", entry.Snapshot, own.Name)
+	if own.Name != pipeline.Name || e.snapshot.Pipeline != pipeline.Name {
+		return nil, fmt.Errorf("its branch names snapshot %s of pipeline %q; this one is %q", e.snapshot, own.Name, pipeline.Name)
 	}
 	targets, err := snapshot.Targets(own, snap.Lock, e.name)
 	if err != nil {
@@ -156,18 +162,22 @@ func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitre
 	environment, _ := own.Environment(e.name)
 	sets := make([]Set, 0, len(targets))
 	for _, t := range targets {
-		name := strings.Join([]string{own.Name, e.name, t.Application}, "-")
+		name := []string{own.Name, e.name, t.Application}
 		if len(environment.Destinations) > 1 {
-			name += "-" + destinationName(t.Destination)
+			_, host, found := strings.Cut(t.Destination.Server, "://")
+			if !found {
+				host = t.Destination.Server
+			}
+			name = append(name, cmp.Or(t.Destination.Cluster, host), t.Destination.Namespace)
 		}
 		sets = append(sets, Set{
-			Name:        name,
+			Name:        objectName(strings.Join(name, "-")),
 			Pipeline:    own.Name,
 			Environment: e.name,
 			Application: t.Application,
-			Snapshot:    entry.Snapshot.String(),
-			Version:     entry.Snapshot.Number(),
-			Tag:         entry.Snapshot.Ref(),
+			Snapshot:    e.snapshot.String(),
+			Version:     e.snapshot.Number(),
+			Tag:         e.snapshot.Ref(),
 			Revision:    string(commit),
 			RepoURL:     cmp.Or(s.publicURL, s.repo.URL()),
 			Path:        t.Path,
@@ -177,34 +187,34 @@ func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitre
 			Renderer:    s.renderer,
 		})
 	}
-	return sets, unique(sets)
+	return sets, nil
 }
 
 // unique refuses sets of one name: Argo CD would drop or mix up the
 // Applications.
-func unique(sets []Set) error {
-	seen := map[string]bool{}
-	for _, set := range sets {
-		if seen[set.Name] {
-			return fmt.Errorf("two Applications would be called %s; rename an application or a cluster", set.Name)
+func unique(x *exposure) error {
+	seen := map[string]Set{}
+	for _, e := range x.environments {
+		for _, set := range e.sets {
+			if other, double := seen[set.Name]; double {
+				return fmt.Errorf("%s of environment %s and %s of environment %s would both be the Application %s; rename an application, an environment or a cluster",
+					other.Application, other.Environment, set.Application, set.Environment, set.Name)
+			}
+			seen[set.Name] = set
 		}
-		seen[set.Name] = true
 	}
 	return nil
 }
 
-// destinationName makes a destination fit for an object name.
-func destinationName(d config.Destination) string {
-	host := d.Server
-	if _, rest, ok := strings.Cut(host, "://"); ok {
-		host = rest
-	}
+// objectName makes a text fit for the name of a Kubernetes object: folders,
+// which give applications their names, and clusters may be called anything.
+func objectName(text string) string {
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(cmp.Or(d.Cluster, host)+"-"+d.Namespace))
+	}, strings.ToLower(text))
 	return strings.Trim(name, "-")
 }
 
@@ -214,15 +224,21 @@ var errShrunk = errors.New("would remove Applications without a record of it")
 
 // checkShrink compares what would be served with what was served before. A
 // snapshot with fewer applications, and an environment that the configuration
-// no longer names, are recorded in git. A ledger that vanished is not.
+// no longer names, are recorded in git. A ledger that vanished, or that was
+// begun anew, is not.
 func checkShrink(before, after *exposure) error {
 	if before == nil {
 		return nil
 	}
 	for _, was := range before.environments {
 		now, ok := after.environment(was.name)
-		if ok && now.tip == "" && was.tip != "" {
-			return fmt.Errorf("%w: the branch of environment %s vanished (it was at %s); restore it", errShrunk, was.name, was.tip.Short())
+		switch {
+		case was.snapshot.IsZero():
+		case !ok && after.fault != nil:
+			return fmt.Errorf("%w: environment %s is not in the newest snapshot's configuration, and the one on the source branch cannot be used: %w", errShrunk, was.name, after.fault)
+		case ok && now.snapshot.IsZero():
+			return fmt.Errorf("%w: the branch of environment %s vanished or names no snapshot any more (it was at %s, %s); restore it",
+				errShrunk, was.name, was.tip.Short(), was.snapshot)
 		}
 	}
 	return nil

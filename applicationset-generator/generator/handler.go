@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
 // maxBody bounds a request; a real one has a few hundred bytes.
@@ -53,33 +55,36 @@ func (p *problem) Error() string { return p.message }
 
 // getParams serves POST /api/v1/getparams.execute.
 func (s *Server) getParams(w http.ResponseWriter, r *http.Request) {
-	sets, err := s.answer(r.Context(), http.MaxBytesReader(w, r.Body, maxBody))
+	sets, err := s.answer(w, r)
 	if err != nil {
 		var p *problem
 		if !errors.As(err, &p) {
 			p = &problem{http.StatusServiceUnavailable, err.Error()}
 		}
 		s.requests.WithLabelValues(fmt.Sprint(p.status)).Inc()
-		writeJSON(w, p.status, map[string]string{"message": p.message})
+		service.WriteError(w, p.status, p.message)
 		return
 	}
 	var answer response
 	answer.Output.Parameters = sets
 	s.requests.WithLabelValues("200").Inc()
-	writeJSON(w, http.StatusOK, answer)
+	service.WriteJSON(w, http.StatusOK, answer)
 }
 
-func (s *Server) answer(ctx context.Context, body interface{ Read([]byte) (int, error) }) ([]Set, error) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) ([]Set, error) {
+	body, err := service.ReadBody(w, r, maxBody)
+	if err != nil {
+		return nil, &problem{service.BodyStatus(err), err.Error()}
+	}
 	var req request
-	decoder := json.NewDecoder(body)
-	if err := decoder.Decode(&req); err != nil {
+	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, &problem{http.StatusBadRequest, fmt.Sprintf("malformed request: %v", err)}
 	}
 	in := req.Input.Parameters
 	if in.Pipeline == "" {
 		return nil, &problem{http.StatusBadRequest, "input.parameters.pipeline is missing; name the pipeline (metadata.name of propagator.yaml)"}
 	}
-	x, err := s.exposure(ctx, in.Pipeline)
+	x, err := s.exposure(r.Context(), in.Pipeline)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +100,7 @@ func (s *Server) exposure(ctx context.Context, pipeline string) (*exposure, erro
 	for i, source := range s.sources {
 		// The pipeline's name stands in the repository, so before the first
 		// load any source may be the one.
-		if last, _, _ := source.state(); last == nil || last.pipeline == pipeline {
+		if last := source.state().last; last == nil || last.pipeline == pipeline {
 			loads[i] = source.refresh(s.background)
 		}
 	}
@@ -112,23 +117,36 @@ func (s *Server) exposure(ctx context.Context, pipeline string) (*exposure, erro
 			return nil, ctx.Err()
 		}
 	}
+	return s.find(pipeline)
+}
+
+// find returns the newest good state of a pipeline.
+func (s *Server) find(pipeline string) (*exposure, error) {
+	var found *source
+	var newest state
 	var unloaded error
 	for _, source := range s.sources {
-		last, err, _ := source.state()
-		switch {
-		case last == nil:
-			unloaded = &problem{http.StatusServiceUnavailable, fmt.Sprintf("repository %s is not loaded yet: %v", source.url, orPending(err))}
-		case last.pipeline != pipeline:
-		case errors.Is(err, errShrunk):
-			return nil, &problem{http.StatusConflict, err.Error()}
+		switch now := source.state(); {
+		case now.last == nil:
+			unloaded = &problem{http.StatusServiceUnavailable, fmt.Sprintf("repository %s is not loaded yet: %v", source.url, orPending(now.err))}
+		case now.last.pipeline != pipeline:
+		case found != nil:
+			// Taking either would let the Applications depend on which of them
+			// could be read first.
+			return nil, &problem{http.StatusConflict, fmt.Sprintf("%s and %s both call themselves pipeline %q; change metadata.name in one of them", found.url, source.url, pipeline)}
 		default:
-			return last, nil
+			found, newest = source, now
 		}
 	}
-	if unloaded != nil {
+	switch {
+	case found == nil && unloaded != nil:
 		return nil, unloaded
+	case found == nil:
+		return nil, &problem{http.StatusNotFound, fmt.Sprintf("unknown pipeline %q", pipeline)}
+	case errors.Is(newest.err, errShrunk):
+		return nil, &problem{http.StatusConflict, newest.err.Error()}
 	}
-	return nil, &problem{http.StatusNotFound, fmt.Sprintf("unknown pipeline %q", pipeline)}
+	return newest.last, nil
 }
 
 func orPending(err error) error {
@@ -166,17 +184,4 @@ func (in input) choose(x *exposure) ([]Set, error) {
 		}
 	}
 	return sets, nil
-}
-
-func writeJSON(w http.ResponseWriter, status int, value any) {
-	// Encoded before the status is sent: a half-written 200 would be taken for
-	// an empty list.
-	body, err := json.Marshal(value)
-	if err != nil {
-		http.Error(w, `{"message":"answer cannot be encoded"}`, http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the client is gone; nobody is left to tell
 }

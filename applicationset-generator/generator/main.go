@@ -2,6 +2,7 @@ package generator
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -20,6 +21,14 @@ func Main(ctx context.Context, args, env []string, stdout, stderr io.Writer) int
 		cmd.SetErr(stderr)
 		return cmd.ExecuteContext(ctx)
 	})
+}
+
+// noArguments is cobra.NoArgs with the exit code of wrong usage.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return service.UsageError(fmt.Errorf("unknown argument %q; see %s --help", args[0], cmd.CommandPath()))
+	}
+	return nil
 }
 
 func command(env []string, stderr io.Writer) *cobra.Command {
@@ -49,7 +58,7 @@ Every flag can be given as an environment variable: --log-level is
 PROPAGATOR_LOG_LEVEL.`,
 		Example: `  applicationset-generator --repository https://git.example/shop.git --token-file /etc/propagator/token`,
 		Version: service.Version().String(),
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		// service.Main prints the error, once.
 		SilenceUsage:  true,
 		SilenceErrors: true,

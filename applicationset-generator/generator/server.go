@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,10 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("no token")
 	case c.PublicURL != "" && len(c.Repositories) > 1:
 		return nil, errors.New("--public-url needs a single --repository")
+	case hasSecret(c.PublicURL):
+		return nil, errors.New("--public-url holds credentials, which every Application would show; Argo CD has its own, in a repository Secret")
+	case c.Interval < 0:
+		return nil, fmt.Errorf("--interval is %s; it must be positive", c.Interval)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -62,11 +67,10 @@ func New(c Config) (*Server, error) {
 	if c.Branch == "" {
 		c.Branch = "main"
 	}
-	if c.Interval <= 0 {
+	if c.Interval == 0 {
 		c.Interval = time.Minute
 	}
 	s := &Server{interval: c.Interval}
-	s.background, s.stop = context.WithCancel(context.Background())
 	for _, open := range c.Repositories {
 		repo, err := open()
 		if err != nil {
@@ -76,6 +80,7 @@ func New(c Config) (*Server, error) {
 			repo: repo, url: repo.URL(), open: open, branch: c.Branch, publicURL: c.PublicURL, renderer: service.Version().Version, log: c.Log,
 		})
 	}
+	s.background, s.stop = context.WithCancel(context.Background())
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "propagator_generator_requests_total", Help: "Answers to the ApplicationSet controller by HTTP status.",
 	}, []string{"status"})
@@ -87,6 +92,17 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// hasSecret reports whether a URL has a password, or, where the user alone can
+// be a token, a user.
+func hasSecret(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.User == nil {
+		return false // git@host:path is no URL, and its user no secret
+	}
+	_, password := u.User.Password()
+	return password || u.Scheme == "http" || u.Scheme == "https"
+}
+
 // ageGauge shows how old the state is that would be served.
 func (s *Server) ageGauge() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -94,11 +110,11 @@ func (s *Server) ageGauge() prometheus.Collector {
 	}, func() float64 {
 		oldest := 0.0
 		for _, source := range s.sources {
-			_, _, at := source.state()
-			if at.IsZero() {
+			now := source.state()
+			if now.last == nil {
 				return -1
 			}
-			oldest = max(oldest, time.Since(at).Seconds())
+			oldest = max(oldest, time.Since(now.loadedAt).Seconds())
 		}
 		return oldest
 	})
@@ -108,8 +124,8 @@ func (s *Server) ageGauge() prometheus.Collector {
 func (s *Server) ready(context.Context) error {
 	var missing []string
 	for _, source := range s.sources {
-		if last, err, _ := source.state(); last == nil {
-			missing = append(missing, fmt.Sprintf("%s: %v", source.url, orPending(err)))
+		if now := source.state(); now.last == nil {
+			missing = append(missing, fmt.Sprintf("%s: %v", source.url, orPending(now.err)))
 		}
 	}
 	if len(missing) > 0 {
@@ -124,9 +140,14 @@ func (s *Server) Listen(ctx context.Context) error { return s.http.Listen(ctx) }
 // Addr is where requests are served; after Listen.
 func (s *Server) Addr() net.Addr { return s.http.Addr() }
 
-// Serve answers until the context ends.
+// Serve answers until the context ends. When it returns, nothing is under way.
 func (s *Server) Serve(ctx context.Context) error {
-	defer s.stop()
+	defer func() {
+		s.stop()
+		for _, source := range s.sources {
+			source.idle.Wait()
+		}
+	}()
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	ticking, cancel := context.WithCancel(ctx)

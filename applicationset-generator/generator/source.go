@@ -22,23 +22,29 @@ type source struct {
 	loads int
 	url   string
 
-	mu sync.Mutex // guards the fields below
-	// last is the newest good state; nil until the first load succeeds.
-	last     *exposure
-	loadedAt time.Time
-	// err is why the newest load did not give a new state.
-	err error
+	idle sync.WaitGroup // zero while no load is under way
+
+	mu  sync.Mutex // guards the fields below
+	now state
 	// running is closed when the load that is under way ends; next is the one
 	// that those wait for who came while it was running, because it may have
 	// read the refs before the change they ask about.
 	running, next chan struct{}
 }
 
-// state returns the newest good state and the error of the newest attempt.
-func (s *source) state() (*exposure, error, time.Time) {
+// state is what is known of a repository.
+type state struct {
+	// last is the newest good state; nil until the first load succeeds.
+	last     *exposure
+	loadedAt time.Time
+	// err is why the newest load did not give a new state.
+	err error
+}
+
+func (s *source) state() state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last, s.err, s.loadedAt
+	return s.now
 }
 
 // refresh starts a load that begins after the call, or joins one that will,
@@ -48,7 +54,7 @@ func (s *source) refresh(ctx context.Context) <-chan struct{} {
 	defer s.mu.Unlock()
 	if s.running == nil {
 		s.running = make(chan struct{})
-		go s.run(ctx)
+		s.idle.Go(func() { s.run(ctx) })
 		return s.running
 	}
 	if s.next == nil {
@@ -64,14 +70,17 @@ func (s *source) run(ctx context.Context) {
 		loaded, err := s.load(ctx)
 		s.mu.Lock()
 		if err == nil {
-			err = checkShrink(s.last, loaded)
+			err = checkShrink(s.now.last, loaded)
 		}
 		if err == nil {
-			s.last, s.loadedAt = loaded, time.Now()
+			s.now.last, s.now.loadedAt = loaded, time.Now()
+			if loaded.fault != nil {
+				s.log.WarnContext(ctx, "configuration cannot be used; that of the newest snapshot is", "repository", s.url, "error", loaded.fault)
+			}
 		} else if ctx.Err() == nil {
 			s.log.WarnContext(ctx, "repository could not be read; the last state is served", "repository", s.url, "error", err)
 		}
-		s.err = err
+		s.now.err = err
 		close(s.running)
 		s.running, s.next = s.next, nil
 		again := s.running != nil

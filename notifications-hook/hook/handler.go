@@ -3,9 +3,10 @@ package hook
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
+
+	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
 // maxEvent bounds an event's body; the template of the notifications
@@ -29,14 +30,13 @@ type Event struct {
 // harmless, whereas an error would make Argo CD send it again every minute.
 func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 	var event Event
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
+	body, err := service.ReadBody(w, r, maxEvent)
 	if err == nil {
 		err = json.Unmarshal(body, &event)
 	}
 	result := "ok"
-	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.Is(err, service.ErrBodyTooLarge):
 		result = "too_large"
 	case err != nil:
 		result = "malformed"
@@ -83,11 +83,5 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 			all = append(all, status)
 		}
 	}
-	body, err := json.Marshal(all)
-	if err != nil {
-		http.Error(w, "status cannot be encoded", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n')) // the client is gone; nobody is left to tell
+	service.WriteJSON(w, http.StatusOK, all)
 }

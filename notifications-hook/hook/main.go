@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -42,6 +43,14 @@ type settings struct {
 	environments []string
 }
 
+// noArguments is cobra.NoArgs with the exit code of wrong usage.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return service.UsageError(fmt.Errorf("unknown argument %q; see %s --help", args[0], cmd.CommandPath()))
+	}
+	return nil
+}
+
 func command(env []string, stderr io.Writer, connect Connect) *cobra.Command {
 	s := settings{service: service.DefaultOptions(":8080", "")}
 	cmd := &cobra.Command{
@@ -58,7 +67,7 @@ those for Git from the --git flags. Every flag can be given as an environment
 variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 		Example:       `  notifications-hook --repository https://git.example/shop.git --git-password-file /etc/propagator/git --token-file /etc/propagator/token`,
 		Version:       service.Version().String(),
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		SilenceUsage:  true, // service.Main prints the error, once
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -95,6 +104,9 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Server, error) {
 	if err := s.service.Validate(); err != nil {
 		return nil, err
+	}
+	if s.settle < 0 {
+		return nil, fmt.Errorf("--settle is %s; it must not be negative", s.settle)
 	}
 	log := s.service.Logger(stderr)
 	s.registries.Logger = log

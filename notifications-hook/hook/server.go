@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -58,10 +59,16 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Interval <= 0 {
+	if c.Interval < 0 {
+		return nil, fmt.Errorf("--interval is %s; it must be positive", c.Interval)
+	}
+	if c.Timeout < 0 {
+		return nil, fmt.Errorf("--timeout is %s; it must be positive", c.Timeout)
+	}
+	if c.Interval == 0 {
 		c.Interval = time.Minute
 	}
-	if c.Timeout <= 0 {
+	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Minute
 	}
 	s := &Server{config: c}

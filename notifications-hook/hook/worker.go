@@ -84,20 +84,22 @@ func (w *worker) run(ctx context.Context) {
 
 // pause is how long to wait without an event: after a failure a short time
 // that doubles up to the interval, with jitter so that pipelines spread out. A
-// wait that ends at a known time is looked at then.
+// wait that ends at a known time is looked at then, and not before.
 func (w *worker) pause(failures int) time.Duration {
 	pause := w.interval
 	if failures > 0 {
 		pause = min(w.interval, time.Second<<min(failures-1, 10))
 	}
+	pause -= rand.N(pause/10 + 1) //nolint:gosec // jitter, not a secret
 	if last, ok := w.status(); ok {
 		for _, wait := range last.Waits {
 			if until := time.Until(wait.Until); until > 0 {
+				// The engine counts in whole seconds.
 				pause = min(pause, until+time.Second)
 			}
 		}
 	}
-	return pause - rand.N(pause/10+1) //nolint:gosec // jitter, not a secret
+	return pause
 }
 
 func (w *worker) once(ctx context.Context) bool {
@@ -109,7 +111,11 @@ func (w *worker) once(ctx context.Context) bool {
 	if err != nil && ctx.Err() != nil {
 		return false // shutting down
 	}
-	status := Status{Repository: w.name, At: start.UTC(), Seconds: time.Since(start).Seconds(), Done: result.Done, Waits: result.Waits}
+	status := Status{
+		Repository: w.name, At: start.UTC(), Seconds: time.Since(start).Seconds(),
+		// Lists, never null, for whoever reads the JSON.
+		Done: append([]promotion.Step{}, result.Done...), Waits: append([]promotion.Wait{}, result.Waits...),
+	}
 	outcome := "ok"
 	if err != nil {
 		outcome, status.Error = "error", err.Error()

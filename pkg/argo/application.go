@@ -18,15 +18,16 @@ const (
 	LabelApplication = "propagator.dev/application"
 )
 
-// decode reads the fields of an Application that the success rule needs.
-// Multi-source Applications are left out (ok is false): no single revision
-// says what they run.
+// decode reads the fields of an Application that the success rule needs. Left
+// out (ok is false) are multi-source Applications, because no single revision
+// says what they run, and those that are being deleted, whose last state proves
+// nothing any more.
 func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 	var app v1alpha1.Application
 	if err := json.Unmarshal(raw, &app); err != nil {
 		return a, false, err
 	}
-	if app.Spec.Source == nil || len(app.Spec.Sources) > 0 {
+	if app.Spec.Source == nil || len(app.Spec.Sources) > 0 || app.DeletionTimestamp != nil {
 		return a, false, nil
 	}
 	a = promotion.Application{

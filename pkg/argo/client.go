@@ -63,8 +63,12 @@ func Connect(kubeconfig, namespace string) (*Client, error) {
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig != "" {
 		config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-		if err != nil {
-			return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
+		switch {
+		case clientcmd.IsEmptyConfig(err):
+			// The library advises to set a variable that is not ours.
+			return nil, fmt.Errorf("kubeconfig %s names no cluster; name another file with --kubeconfig", kubeconfig)
+		case err != nil:
+			return nil, fmt.Errorf("kubeconfig %s: %w; name another file with --kubeconfig", kubeconfig, err)
 		}
 		return config, nil
 	}

@@ -139,7 +139,7 @@ func startSidecar(t *testing.T, change func(*sidecar.Options)) string {
 	if err := server.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // must outlive t.Context, which ends before cleanup
+	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before the cleanup
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx) }()
 	t.Cleanup(func() {

@@ -91,7 +91,7 @@ func newShop(t *testing.T, files ...gitrepotest.Files) *shop {
 }
 
 // push builds an image and pushes it to dev, with a signature.
-func (s *shop) push(name, tag string) imagebuild.Built {
+func (s *shop) push(name, tag string) {
 	s.t.Helper()
 	revision := fmt.Sprintf("%s-%d", tag, len(s.built))
 	image := registrytest.MustIndex(s.t, imagebuild.Spec{
@@ -103,12 +103,11 @@ func (s *shop) push(name, tag string) imagebuild.Built {
 	image = image.Refer(imagebuild.Signature(image.Manifest.Descriptor(), "ci"))
 	registrytest.MustPush(s.t, s.registries["dev"].Registry, name, image, tag)
 	s.built[name+":"+tag] = image
-	return image
 }
 
-func (s *shop) commit(files gitrepotest.Files) gitrepo.Hash {
+func (s *shop) commit(files gitrepotest.Files) {
 	s.t.Helper()
-	return gitrepotest.Grow(s.t, s.people, "refs/heads/main", files)
+	gitrepotest.Grow(s.t, s.people, "refs/heads/main", files)
 }
 
 // engine is a fresh worker, as after a restart.

@@ -161,7 +161,7 @@ func writeFiles(t testing.TB, fsys fstest.MapFS) string {
 	dir := t.TempDir()
 	for name, f := range fsys {
 		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
 		var err error

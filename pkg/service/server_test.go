@@ -64,14 +64,11 @@ type answer struct {
 	body   string
 }
 
-func get(t *testing.T, url string, header ...string) answer {
+func get(t *testing.T, url string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
 	}
 	// A transport of its own, so that no idle connection outlives the test.
 	transport := &http.Transport{DisableKeepAlives: true}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -49,27 +50,61 @@ func (l *Lock) Encode() ([]byte, error) {
 }
 
 // ParseLock decodes a lock strictly: unknown fields, tags where digests belong,
-// doubled images and missing parts are errors, each with its line.
+// doubled images and missing parts are errors, each with its line, all of them
+// at once. There is no lock beside an error.
 func ParseLock(text []byte) (*Lock, error) {
 	if len(text) > maxLock {
 		return nil, fmt.Errorf("%s: larger than %d MiB", LockFile, maxLock>>20)
 	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
-		return nil, fmt.Errorf("%s: %w", LockFile, err)
+		return nil, syntaxFaults(err)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	var lock Lock
-	if err := decoder.Decode(&lock); err != nil {
-		return nil, fmt.Errorf("%s: %w", LockFile, err)
+	switch err := decoder.Decode(&lock); {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s: is empty", LockFile)
+	case err != nil:
+		return nil, syntaxFaults(err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: holds more than one document", LockFile)
 	}
 	check := lockChecker{root: &root}
 	check.lock(&lock)
-	return &lock, errors.Join(check.faults...)
+	if len(check.faults) > 0 {
+		return nil, errors.Join(check.faults...)
+	}
+	return &lock, nil
+}
+
+// yamlLine is how the YAML library begins a fault, yamlType the Go type that it
+// ends some with.
+var (
+	yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
+	yamlType = regexp.MustCompile(` in(?:to)? (?:type )?snapshot\.\w+$`)
+)
+
+// syntaxFaults puts the faults that the YAML library found into the form of all
+// others: file, line, what.
+func syntaxFaults(err error) error {
+	all := []string{err.Error()}
+	var typed *yaml.TypeError
+	if errors.As(err, &typed) {
+		all = typed.Errors
+	}
+	faults := make([]error, 0, len(all))
+	for _, text := range all {
+		text = yamlType.ReplaceAllString(text, "")
+		if m := yamlLine.FindStringSubmatch(text); m != nil {
+			faults = append(faults, fmt.Errorf("%s:%s: %s", LockFile, m[1], text[len(m[0]):]))
+			continue
+		}
+		faults = append(faults, fmt.Errorf("%s: %s", LockFile, strings.TrimPrefix(text, "yaml: ")))
+	}
+	return errors.Join(faults...)
 }
 
 // lockChecker collects the faults of a decoded lock; root finds their lines.
@@ -117,9 +152,9 @@ func (c *lockChecker) lock(l *Lock) {
 		if _, asked, pinned := strings.Cut(image.Requested, "@"); pinned && asked != image.Digest {
 			c.fault(at("digest"), "%s contradicts the digest that the manifests ask for, %s", image.Digest, asked)
 		}
-		for _, use := range image.UsedBy {
+		for j, use := range image.UsedBy {
 			if environment, application, ok := strings.Cut(use, "/"); !ok || environment == "" || application == "" {
-				c.fault(at("usedBy"), "%q is not environment/application", use)
+				c.fault([]any{"images", i, "usedBy", j}, "%q is not environment/application", use)
 			}
 		}
 	}
@@ -130,6 +165,9 @@ func (c *lockChecker) lock(l *Lock) {
 			c.fault([]any{"renders", i}, "%q is incomplete or doubled", key)
 		}
 		renders[key] = true
+		if !fs.ValidPath(r.Path) {
+			c.fault([]any{"renders", i, "path"}, "%q is not a folder of the repository (a relative path with slashes, without dots)", r.Path)
+		}
 		if !digestPattern.MatchString(r.SHA256) {
 			c.fault([]any{"renders", i, "sha256"}, "%q is not a sha256 hash (sha256:…)", r.SHA256)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 )
@@ -22,9 +21,10 @@ type Snapshot struct {
 
 // Build makes the snapshot commit of a source commit and a lock: the objects
 // to push and the commit's id. The source commit and its tree must have been
-// fetched. Time and author's time are the source commit's, so that the result
-// depends on nothing but the arguments.
-func Build(r gitrepo.Reader, lock *Lock, identity Identity) (Snapshot, []gitrepo.Object, error) {
+// fetched. Times are those of the source commit, as instants in UTC, so that
+// the result depends on nothing but the arguments. The snapshot's Lock is a
+// copy, as [Read] would return it.
+func Build(r gitrepo.Objects, lock *Lock, identity Identity) (Snapshot, []gitrepo.Object, error) {
 	source := gitrepo.Hash(lock.Source.Commit)
 	commit, err := gitrepo.ReadCommit(r, source)
 	if err != nil {
@@ -34,14 +34,17 @@ func Build(r gitrepo.Reader, lock *Lock, identity Identity) (Snapshot, []gitrepo
 	if err != nil {
 		return Snapshot{}, nil, err
 	}
-	if _, err := ParseLock(text); err != nil {
+	// Decoded again: what cannot be read back must not be written, and what is
+	// returned must not change with the argument.
+	lock, err = ParseLock(text)
+	if err != nil {
 		return Snapshot{}, nil, fmt.Errorf("refusing to write an invalid lock: %w", err)
 	}
 	tree, objects, err := gitrepo.WriteFiles(r, commit.Tree, map[string][]byte{LockFile: text})
 	if err != nil {
 		return Snapshot{}, nil, fmt.Errorf("write %s: %w", LockFile, err)
 	}
-	who := gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: commit.Committer.When}
+	who := gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: commit.Committer.When.UTC()}
 	subject, _, _ := strings.Cut(commit.Message, "\n")
 
 	var t Trailers
@@ -50,7 +53,7 @@ func Build(r gitrepo.Reader, lock *Lock, identity Identity) (Snapshot, []gitrepo
 	t.add(trailerSource, string(source))
 	t.add(trailerReferenceSHA, string(source))
 	t.add(trailerReferenceAuthor, commit.Author.Name+" <"+commit.Author.Email+">")
-	t.add(trailerReferenceDate, commit.Author.When.Format(time.RFC3339))
+	t.add(trailerReferenceDate, timestamp(commit.Author.When))
 	t.add(trailerReferenceSubject, subject)
 	t.add(trailerReferenceRepo, lock.Source.Repository)
 	object := gitrepo.NewCommit(gitrepo.Commit{
@@ -73,7 +76,7 @@ var ErrNoSnapshot = errors.New("not a snapshot commit")
 // Read decodes the snapshot commit id, which must have been fetched with its
 // tree. want, unless zero, is the version it must have: a tag that was put on
 // another snapshot, or on a commit that is none, is refused.
-func Read(r gitrepo.Reader, id gitrepo.Hash, want Version) (Snapshot, error) {
+func Read(r gitrepo.Objects, id gitrepo.Hash, want Version) (Snapshot, error) {
 	object, err := r.Object(id)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("commit %s: %w", id.Short(), err)
@@ -86,7 +89,8 @@ func Read(r gitrepo.Reader, id gitrepo.Hash, want Version) (Snapshot, error) {
 		return Snapshot{}, fmt.Errorf("commit %s: %w", id.Short(), err)
 	}
 	entry, err := gitrepo.Lookup(r, commit.Tree, LockFile)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, gitrepo.ErrNotFound) {
+	// A tree that was not fetched (gitrepo.ErrNotFound) proves nothing.
+	if errors.Is(err, fs.ErrNotExist) {
 		return Snapshot{}, fmt.Errorf("%w: %s has no %s", ErrNoSnapshot, id.Short(), LockFile)
 	}
 	if err != nil {

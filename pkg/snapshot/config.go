@@ -10,7 +10,7 @@ import (
 // ReadConfig reads propagator.yaml from a tree that was fetched. What a
 // snapshot deploys follows from the configuration in its own tree, so that it
 // cannot change after Stage has tested it.
-func ReadConfig(r gitrepo.Reader, tree gitrepo.Hash) (*config.Pipeline, error) {
+func ReadConfig(r gitrepo.Objects, tree gitrepo.Hash) (*config.Pipeline, error) {
 	entry, err := gitrepo.Lookup(r, tree, config.File)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; make one with: propagator init", config.File, err)

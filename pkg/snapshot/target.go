@@ -19,8 +19,7 @@ type Target struct {
 	Destination config.Destination
 }
 
-// Name is the target's name among those of its environment: the application,
-// and the cluster when the environment has more than one destination.
+// String names the target for messages: orders@in-cluster/shop-stage.
 func (t Target) String() string {
 	return t.Application + "@" + cmp.Or(t.Destination.Cluster, t.Destination.Server) + "/" + t.Destination.Namespace
 }

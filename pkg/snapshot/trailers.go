@@ -3,6 +3,7 @@ package snapshot
 import (
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Trailer is one "Key: value" line at the end of a commit message, as
@@ -58,7 +59,7 @@ func ParseTrailers(message string) Trailers {
 			trailers = append(trailers, Trailer{m[1], strings.TrimSpace(m[2])})
 			continue
 		}
-		if strings.HasPrefix(line, " ") && len(trailers) > 0 {
+		if (strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")) && len(trailers) > 0 {
 			trailers[len(trailers)-1].Value += " " + strings.TrimSpace(line)
 			continue
 		}
@@ -91,16 +92,25 @@ func (t Trailers) All(key string) []string {
 // add appends a trailer unless its value is empty. A value is one line: what
 // people typed cannot smuggle in another trailer.
 func (t *Trailers) add(key, value string) {
-	value = strings.Join(strings.Fields(value), " ")
-	if value != "" {
+	if value = oneLine(value); value != "" {
 		*t = append(*t, Trailer{key, value})
 	}
+}
+
+// oneLine makes text fit for a line of a commit message. Space in any form
+// becomes one blank, and so do control characters: git ends a message at a NUL,
+// which would hide the trailers behind it, and terminals obey escape sequences
+// and marks of writing direction in git log.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+	}), " ")
 }
 
 // message joins a subject, an optional body and the trailers.
 func (t Trailers) message(subject, body string) string {
 	var b strings.Builder
-	b.WriteString(strings.Join(strings.Fields(subject), " "))
+	b.WriteString(oneLine(subject))
 	b.WriteString("\n\n")
 	if body = strings.TrimSpace(body); body != "" {
 		b.WriteString(body)

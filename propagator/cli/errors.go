@@ -125,7 +125,7 @@ func diagnose(err error) (code int, hint string) {
 	case errors.As(err, &faults):
 		return service.ExitUsage, "correct " + config.File + " and push it; docs/configuration.md explains every field"
 	case errors.As(err, &missing):
-		return code, missingImageHint(err, missing)
+		return code, missingImageHint(missing)
 	case errors.As(err, &moved):
 		return code, "somebody else was faster and nothing was changed; run the same command again"
 	case errors.As(err, &failed) && failed.Side == "config" && errors.Is(err, fs.ErrNotExist):
@@ -179,7 +179,7 @@ func refusedHint(w promotion.Wait) string {
 	return strings.TrimSpace(hint)
 }
 
-func missingImageHint(err error, missing *promotion.MissingImageError) string {
+func missingImageHint(missing *promotion.MissingImageError) string {
 	if hint := registryHint(missing.Err); hint != "" && !errors.Is(missing.Err, registry.ErrNotFound) {
 		return hint
 	}

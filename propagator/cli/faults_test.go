@@ -76,7 +76,7 @@ func TestInitNeverOverwrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.fails(2, []string{"init", "--name", "shop", "--dir", dir}, "exists and is not overwritten")
-	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" { //nolint:gosec // the test's own file
+	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
 		t.Errorf("the file is now %q, %v", text, err)
 	}
 }

@@ -201,7 +201,7 @@ func (w *world) golden(name string) {
 			w.t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a golden file
+	want, err := os.ReadFile(path)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -41,7 +41,6 @@ type argoCD struct {
 	plugin       *grpc.ClientConn
 	kubelet      *kubelet
 	now          func() time.Time
-	tell         func(format string, args ...any)
 
 	poked chan struct{}
 

@@ -46,7 +46,7 @@ func (d *download) open() error {
 		}
 		header["Range"] = fmt.Sprintf("bytes=%d-%s", d.offset, end)
 	}
-	resp, err := d.registry.do(d.ctx, call{
+	resp, err := d.registry.do(d.ctx, call{ //nolint:bodyclose // it becomes d.body, which Close closes
 		what: "blob " + d.digest, method: http.MethodGet, path: "blobs/" + url.PathEscape(d.digest), header: header,
 		access: access{repo: d.registry.path(d.repo)}, accept: []int{http.StatusOK, http.StatusPartialContent},
 	})
@@ -138,7 +138,7 @@ func (r *Registry) upload(ctx context.Context, repo string, blob registry.Descri
 		return &contentError{err}
 	}
 	body := &outgoing{content: registry.Verify(content, blob.Digest, blob.Size)}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // read only
 	resp, err = r.do(ctx, call{
 		what: what, method: http.MethodPut, url: target, access: write, once: true,
 		header: map[string]string{"Content-Type": "application/octet-stream"},

@@ -54,7 +54,7 @@ func (r *Registry) do(ctx context.Context, c call) (*http.Response, error) {
 	var resp *http.Response
 	err := r.retry(ctx, c.what, func() error {
 		var err error
-		resp, err = r.try(ctx, c)
+		resp, err = r.try(ctx, c) //nolint:bodyclose // the caller closes it
 		return err
 	})
 	return resp, err

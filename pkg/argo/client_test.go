@@ -1,0 +1,260 @@
+package argo
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	argocommon "github.com/argoproj/argo-cd/v2/common"
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/rest"
+	kubetesting "k8s.io/client-go/testing"
+)
+
+// cluster is an API server that hands out Applications in pages.
+type cluster struct {
+	pages  [][]any
+	broken int // the page that cannot be read; -1 for none
+
+	mu      sync.Mutex // guards queries
+	queries []string
+}
+
+func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	c.mu.Lock()
+	c.queries = append(c.queries, r.Method+" "+r.URL.Path+" "+query.Get("labelSelector")+" "+query.Get("limit")+" "+query.Get("continue"))
+	c.mu.Unlock()
+	page, _ := strconv.Atoi(query.Get("continue"))
+	w.Header().Set("Content-Type", "application/json")
+	if page == c.broken {
+		w.WriteHeader(http.StatusGone)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"the provided continue parameter is too old"}`))
+		return
+	}
+	meta := map[string]any{"resourceVersion": "1"}
+	if page+1 < len(c.pages) {
+		meta["continue"] = strconv.Itoa(page + 1)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationList", "metadata": meta, "items": c.pages[page]})
+}
+
+// connect makes a client of the cluster.
+func (c *cluster) connect(t *testing.T, namespace string) *Client {
+	t.Helper()
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	kube, err := dynamic.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(kube, namespace)
+}
+
+// named is the good Application under another name.
+func named(t *testing.T, name string) map[string]any {
+	t.Helper()
+	var app map[string]any
+	if err := json.Unmarshal(read(t, "application-v2.14.json"), &app); err != nil {
+		t.Fatal(err)
+	}
+	object(app, "metadata")["name"] = name
+	return app
+}
+
+func TestListPages(t *testing.T) {
+	several := named(t, "several")
+	spec := object(several, "spec")
+	spec["sources"] = []any{spec["source"]}
+	c := &cluster{broken: -1, pages: [][]any{{named(t, "a"), named(t, "b")}, {several}, {}, {named(t, "c")}}}
+	for namespace, path := range map[string]string{
+		"argocd": "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications",
+		"":       "/apis/argoproj.io/v1alpha1/applications",
+	} {
+		found, err := c.connect(t, namespace).List(t.Context(), "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, a := range found {
+			names = append(names, a.Name)
+		}
+		if diff := cmp.Diff([]string{"a", "b", "c"}, names); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		prefix := "GET " + path + " propagator.dev/pipeline=shop 200 "
+		if diff := cmp.Diff([]string{prefix, prefix + "1", prefix + "2", prefix + "3"}, c.queries); diff != "" {
+			t.Errorf("queries (-want +got):\n%s", diff)
+		}
+		c.queries = nil
+	}
+}
+
+// TestListFails: what cannot be read in full is an error, never fewer
+// Applications.
+func TestListFails(t *testing.T) {
+	bad := named(t, "bad")
+	object(bad, "status")["reconciledAt"] = "yesterday"
+	for _, test := range []struct {
+		name    string
+		cluster *cluster
+		says    string
+	}{
+		{"first page", &cluster{broken: 0, pages: [][]any{{}}}, "list Applications: the provided continue parameter is too old"},
+		{"later page", &cluster{broken: 1, pages: [][]any{{named(t, "a")}, {named(t, "b")}}}, "list Applications: the provided continue parameter is too old"},
+		{"one Application", &cluster{broken: -1, pages: [][]any{{named(t, "a"), bad}}}, "application bad: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			found, err := test.cluster.connect(t, "argocd").List(t.Context(), "shop")
+			if err == nil || !strings.Contains(err.Error(), test.says) || found != nil {
+				t.Errorf("%d Applications, error: %v", len(found), err)
+			}
+		})
+	}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	kube, err := dynamic.NewForConfig(&rest.Config{Host: gone.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(kube, "").List(t.Context(), "shop"); err == nil {
+		t.Error("no API server, no error")
+	}
+}
+
+func set(namespace, name, pipeline string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
+		"metadata": map[string]any{"namespace": namespace, "name": name, "labels": map[string]any{LabelPipeline: pipeline}, "annotations": map[string]any{"kept": "yes"}},
+		"spec":     map[string]any{"goTemplate": true},
+	}}
+}
+
+func fakeKube(objects ...runtime.Object) *fake.FakeDynamicClient {
+	return fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
+		applications: "ApplicationList", applicationSets: "ApplicationSetList",
+	}, objects...)
+}
+
+func annotations(t *testing.T, kube dynamic.Interface, s *unstructured.Unstructured) map[string]string {
+	t.Helper()
+	got, err := kube.Resource(applicationSets).Namespace(s.GetNamespace()).Get(t.Context(), s.GetName(), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.GetAnnotations()
+}
+
+// TestListSelects runs against an object tracker that applies selectors.
+func TestListSelects(t *testing.T) {
+	mine, other, elsewhere := named(t, "mine"), named(t, "other"), named(t, "elsewhere")
+	object(other, "metadata", "labels")[LabelPipeline] = "shop-2"
+	object(elsewhere, "metadata")["namespace"] = "team"
+	kube := fakeKube(&unstructured.Unstructured{Object: mine}, &unstructured.Unstructured{Object: other}, &unstructured.Unstructured{Object: elsewhere})
+	for namespace, want := range map[string]int{"argocd": 1, "": 2, "nowhere": 0} {
+		found, err := New(kube, namespace).List(t.Context(), "shop")
+		if err != nil || len(found) != want {
+			t.Errorf("namespace %q: %d Applications, %v", namespace, len(found), err)
+		}
+	}
+}
+
+func TestPoke(t *testing.T) {
+	mine, also, other := set("argocd", "shop", "shop"), set("team", "shop-prod", "shop"), set("argocd", "web", "web")
+	kube := fakeKube(mine, also, other)
+	client := New(kube, "")
+	now := time.Date(2026, 3, 1, 12, 0, 0, 1, time.FixedZone("", 3600))
+	client.now = func() time.Time {
+		now = now.Add(time.Nanosecond)
+		return now
+	}
+	seen := map[string]bool{}
+	for range 3 {
+		if err := client.Poke(t.Context(), "shop"); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*unstructured.Unstructured{mine, also} {
+			got := annotations(t, kube, s)
+			value := got[argocommon.AnnotationApplicationSetRefresh]
+			if !strings.HasPrefix(value, "propagator-20260301T110000.00000000") || seen[s.GetName()+value] || got["kept"] != "yes" {
+				t.Errorf("%s: %v", s.GetName(), got)
+			}
+			seen[s.GetName()+value] = true
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"kept": "yes"}, annotations(t, kube, other)); diff != "" {
+		t.Errorf("another pipeline's was poked:\n%s", diff)
+	}
+	if err := New(kube, "nowhere").Poke(t.Context(), "shop"); err != nil {
+		t.Errorf("nothing to poke: %v", err)
+	}
+	for _, action := range kube.Actions() {
+		if verb := action.GetVerb(); verb != "list" && verb != "patch" && verb != "get" {
+			t.Errorf("%s needs more rights than the manifests give", verb)
+		}
+	}
+}
+
+// TestPokeFails: one that cannot be poked does not keep the others from it.
+func TestPokeFails(t *testing.T) {
+	a, b, c := set("argocd", "a", "shop"), set("argocd", "b", "shop"), set("argocd", "c", "shop")
+	kube := fakeKube(a, b, c)
+	forbidden := errors.New("forbidden")
+	kube.PrependReactor("patch", "applicationsets", func(action kubetesting.Action) (bool, runtime.Object, error) {
+		patch, ok := action.(kubetesting.PatchAction)
+		return ok && patch.GetName() != "b", nil, forbidden
+	})
+	err := New(kube, "argocd").Poke(t.Context(), "shop")
+	if !errors.Is(err, forbidden) || err.Error() != "poke ApplicationSet a: forbidden\npoke ApplicationSet c: forbidden" {
+		t.Errorf("error: %v", err)
+	}
+	if annotations(t, kube, b)[annotationRefresh] == "" {
+		t.Error("b was not poked")
+	}
+	kube.PrependReactor("list", "applicationsets", func(kubetesting.Action) (bool, runtime.Object, error) { return true, nil, forbidden })
+	if err := New(kube, "argocd").Poke(t.Context(), "shop"); err == nil || err.Error() != "list ApplicationSets: forbidden" {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestConnect(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	good := write("good", `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k}}], clusters: [{name: k, cluster: {server: "https://127.0.0.1:1"}}]}`)
+	if client, err := Connect(good, "argocd"); err != nil || client.namespace != "argocd" {
+		t.Errorf("%+v, %v", client, err)
+	}
+	for _, test := range []struct{ name, file, says string }{
+		{"not in a Pod", "", "name a file with --kubeconfig"},
+		{"no such file", filepath.Join(dir, "none"), "no such file or directory; name another file with --kubeconfig"},
+		{"empty", write("empty", ""), "names no cluster; name another file with --kubeconfig"},
+		{"not a kubeconfig", write("bad", "{"), "name another file with --kubeconfig"},
+		{"unknown context", write("context", "{apiVersion: v1, kind: Config, current-context: c}"), "name another file with --kubeconfig"},
+	} {
+		client, err := Connect(test.file, "argocd")
+		if err == nil || client != nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), test.file) || strings.Contains(err.Error(), "KUBERNETES_MASTER") {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
