@@ -66,6 +66,9 @@ type exposed struct {
 	// snapshot is what the ledger names; zero before the first promotion.
 	snapshot snapshot.Version
 	sets     []Set
+	// err is why the environment cannot be exposed; nil when it can. The other
+	// environments are none the worse for it.
+	err error
 }
 
 func (x *exposure) environment(name string) (exposed, bool) {
@@ -106,12 +109,22 @@ func (s *source) load(ctx context.Context) (*exposure, error) {
 			continue
 		}
 		e, err := s.expose(ctx, pipeline, refs, environment)
-		if err != nil {
+		if err != nil && transient(err) {
 			return nil, fmt.Errorf("environment %s: %w", environment.Name, err)
+		}
+		if err != nil {
+			e.sets, e.err = nil, fmt.Errorf("environment %s: %w", environment.Name, err)
 		}
 		x.environments = append(x.environments, e)
 	}
 	return x, unique(x)
+}
+
+// transient reports whether an error is one of reaching the repository, which
+// says nothing about an environment.
+func transient(err error) bool {
+	return errors.Is(err, gitrepo.ErrUnreachable) || errors.Is(err, gitrepo.ErrUnauthorized) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // expose reads what one environment has been promoted to.
@@ -131,12 +144,13 @@ func (s *source) expose(ctx context.Context, pipeline *config.Pipeline, refs git
 	if e.snapshot = entry.Snapshot; e.snapshot.IsZero() {
 		return e, nil
 	}
-	e.sets, err = s.sets(ctx, pipeline, refs, e)
+	e.sets, err = s.sets(ctx, pipeline, refs, e, entry.Tree)
 	return e, err
 }
 
-// sets lists the parameter sets of one environment.
-func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitrepo.Refs, e exposed) ([]Set, error) {
+// sets lists the parameter sets of one environment. tested is the tree that its
+// ledger names.
+func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitrepo.Refs, e exposed, tested gitrepo.Hash) ([]Set, error) {
 	commit, ok := refs[e.snapshot.Ref()]
 	if !ok {
 		return nil, fmt.Errorf("its branch names snapshot %s, but that tag does not exist", e.snapshot)
@@ -147,6 +161,9 @@ func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitre
 	snap, err := snapshot.Read(s.repo, commit, e.snapshot)
 	if err != nil {
 		return nil, err
+	}
+	if snap.Tree != tested {
+		return nil, fmt.Errorf("the tag %s does not name the tree that its branch has: the tag was moved", e.snapshot)
 	}
 	own, err := snapshot.ReadConfig(s.repo, snap.Tree)
 	if err != nil {
@@ -236,10 +253,25 @@ func checkShrink(before, after *exposure) error {
 		case was.snapshot.IsZero():
 		case !ok && after.fault != nil:
 			return fmt.Errorf("%w: environment %s is not in the newest snapshot's configuration, and the one on the source branch cannot be used: %w", errShrunk, was.name, after.fault)
+		case ok && now.err != nil: // it is answered with its own error
 		case ok && now.snapshot.IsZero():
 			return fmt.Errorf("%w: the branch of environment %s vanished or names no snapshot any more (it was at %s, %s); restore it",
 				errShrunk, was.name, was.tip.Short(), was.snapshot)
 		}
 	}
 	return nil
+}
+
+// keep remembers, for an environment that cannot be exposed now, what it was
+// exposed as before, so that a later answer is compared with that.
+func (x *exposure) keep(before *exposure) {
+	if before == nil {
+		return
+	}
+	for i := range x.environments {
+		e := &x.environments[i]
+		if was, ok := before.environment(e.name); ok && e.err != nil {
+			e.tip, e.snapshot = was.tip, was.snapshot
+		}
+	}
 }

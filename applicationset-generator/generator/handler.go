@@ -15,10 +15,11 @@ import (
 // maxBody bounds a request; a real one has a few hundred bytes.
 const maxBody = 64 << 10
 
-// freshness is how long an answer waits for a look at the repository that
-// began after the request. A push that was finished before the request is then
-// in the answer; a slow git server costs this much and no more.
-const freshness = 800 * time.Millisecond
+// patience is how long a request waits for a look at the repository that began
+// after it. The controller itself waits 30 s. An answer from memory in its
+// place could be older than one that another replica has given, and would take
+// Production back to it.
+const patience = 10 * time.Second
 
 // request is the body that the ApplicationSet controller posts
 // (applicationset/services/plugin in argo-cd).
@@ -91,10 +92,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) ([]Set, error) {
 	return in.choose(x)
 }
 
-// exposure returns the newest state of a pipeline, as fresh as git allows
-// within the time.
+// exposure returns the state of a pipeline as a look that began after the
+// request found it. Whatever stands in the way is an error, which leaves every
+// Application as it is.
 func (s *Server) exposure(ctx context.Context, pipeline string) (*exposure, error) {
-	timeout := time.NewTimer(freshness)
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	loads := make([]<-chan struct{}, len(s.sources))
 	for i, source := range s.sources {
@@ -104,15 +106,14 @@ func (s *Server) exposure(ctx context.Context, pipeline string) (*exposure, erro
 			loads[i] = source.refresh(s.background)
 		}
 	}
-	for _, loaded := range loads {
+	for i, loaded := range loads {
 		if loaded == nil {
 			continue
 		}
 		select {
 		case <-loaded:
-			continue
 		case <-timeout.C:
-			timeout.Reset(0)
+			return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("repository %s could not be read within %s", s.sources[i].url, patience)}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -120,7 +121,7 @@ func (s *Server) exposure(ctx context.Context, pipeline string) (*exposure, erro
 	return s.find(pipeline)
 }
 
-// find returns the newest good state of a pipeline.
+// find returns the state of a pipeline, if the newest look at it succeeded.
 func (s *Server) find(pipeline string) (*exposure, error) {
 	var found *source
 	var newest state
@@ -145,6 +146,8 @@ func (s *Server) find(pipeline string) (*exposure, error) {
 		return nil, &problem{http.StatusNotFound, fmt.Sprintf("unknown pipeline %q", pipeline)}
 	case errors.Is(newest.err, errShrunk):
 		return nil, &problem{http.StatusConflict, newest.err.Error()}
+	case newest.err != nil:
+		return nil, &problem{http.StatusServiceUnavailable, newest.err.Error()}
 	}
 	return newest.last, nil
 }
@@ -164,6 +167,9 @@ func (in input) choose(x *exposure) ([]Set, error) {
 	for _, e := range x.environments {
 		if len(in.Environments) > 0 && !slices.Contains(in.Environments, e.name) {
 			continue
+		}
+		if e.err != nil {
+			return nil, &problem{http.StatusServiceUnavailable, e.err.Error()}
 		}
 		for _, set := range e.sets {
 			known[set.Application] = true

@@ -179,7 +179,10 @@ func TestShutdown(t *testing.T) {
 			t.Fatal("the request does not arrive")
 		}
 	}
-	if err := r.stop(); err != nil {
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.stop() }()
+	close(gate)
+	if err := <-stopped; err != nil {
 		t.Fatal(err)
 	}
 	if a := <-asked; a.status != 200 {

@@ -156,8 +156,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return s.http.Serve(ctx)
 }
 
-// tick looks at every repository now and then, so that a request finds a
-// recent state even while a git server is down.
+// tick looks at every repository now and then, so that readiness and metrics
+// are true without a request, and a request has little left to fetch.
 func (s *Server) tick(ctx context.Context) {
 	ticker := time.NewTicker(s.interval)
 	defer ticker.Stop()

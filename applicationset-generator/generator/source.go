@@ -73,12 +73,13 @@ func (s *source) run(ctx context.Context) {
 			err = checkShrink(s.now.last, loaded)
 		}
 		if err == nil {
+			loaded.keep(s.now.last)
 			s.now.last, s.now.loadedAt = loaded, time.Now()
 			if loaded.fault != nil {
 				s.log.WarnContext(ctx, "configuration cannot be used; that of the newest snapshot is", "repository", s.url, "error", loaded.fault)
 			}
 		} else if ctx.Err() == nil {
-			s.log.WarnContext(ctx, "repository could not be read; the last state is served", "repository", s.url, "error", err)
+			s.log.WarnContext(ctx, "repository could not be read; requests are refused until it can be", "repository", s.url, "error", err)
 		}
 		s.now.err = err
 		close(s.running)

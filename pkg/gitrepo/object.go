@@ -32,7 +32,7 @@ type Object struct {
 
 // ID computes the object's id: SHA-1 over "<type> <size>\0" and the content.
 func (o Object) ID() Hash {
-	h := sha1.New() //nolint:gosec // see the import
+	h := sha1.New()                                         //nolint:gosec // see the import
 	_, _ = fmt.Fprintf(h, "%s %d\x00", o.Type, len(o.Data)) // a hash never fails
 	h.Write(o.Data)
 	return Hash(hex.EncodeToString(h.Sum(nil)))
@@ -181,7 +181,10 @@ func parseSignature(line string) (Signature, error) {
 		s.When = time.Unix(seconds, 0).UTC()
 		return s, nil //nolint:nilerr // deliberate, see above
 	}
-	s.When = time.Unix(seconds, 0).In(zone.Location())
+	// time.Parse gives the machine's own location where the offset matches it,
+	// which would print differently elsewhere.
+	_, offset := zone.Zone()
+	s.When = time.Unix(seconds, 0).In(time.FixedZone("", offset))
 	return s, nil
 }
 

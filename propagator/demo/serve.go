@@ -32,7 +32,7 @@ func serveCommand(stdout io.Writer) *cobra.Command {
 		Short: "serve what a demo with --keep left behind",
 		Long: `serve brings the git repository and the three registries of a finished demo
 back, on free ports of loopback, until it is interrupted. Read them with any
-client, for instance: crane manifest 127.0.0.1:PORT/shop/orders:v0.1.0`,
+client, for instance: crane ls 127.0.0.1:PORT/shop/orders`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return Serve(cmd.Context(), args[0], func(addresses map[string]string) error {
