@@ -214,8 +214,10 @@ func TestGenerateRefuses(t *testing.T) {
 		"no lock":              {change: remove(snapshot.LockFile), want: ErrNoSnapshot, says: []string{"refs/tags/shop/", "not a branch"}},
 		"broken configuration": {change: func(_ *testing.T, tree fstest.MapFS) { tree[config.File].Data = []byte("kind: X\n") }, says: []string{"propagator.yaml:1"}},
 		"broken lock":          {change: func(_ *testing.T, tree fstest.MapFS) { tree[snapshot.LockFile].Data = []byte("kind: X\n") }, says: []string{"snapshot.yaml:1"}},
-		"lock of another pipeline": {change: edit(func(l *snapshot.Lock) { l.Version.Pipeline = "other" }), want: ErrNoSnapshot,
-			says: []string{"other/v1.4.0", "shop"}},
+		"lock of another pipeline": {
+			change: edit(func(l *snapshot.Lock) { l.Version.Pipeline = "other" }), want: ErrNoSnapshot,
+			says: []string{"other/v1.4.0", "shop"},
+		},
 		"another snapshot":    {env: []string{"environment", "prod", "application", "web", "snapshot", "shop/v1.3.0"}, want: ErrParameters, says: []string{"shop/v1.3.0", "shop/v1.4.0"}},
 		"unknown environment": {env: []string{"environment", "test", "application", "web"}, want: ErrParameters, says: []string{`"test"`}},
 		"first environment":   {env: []string{"environment", "dev", "application", "web"}, want: ErrParameters, says: []string{"dev", "main", "without this plugin"}},
@@ -228,23 +230,33 @@ func TestGenerateRefuses(t *testing.T) {
 		"parameter twice":     {env: []string{"environment", "prod", "environment", "dev"}, want: ErrParameters, says: []string{"twice"}},
 		"long parameter":      {env: []string{"environment", strings.Repeat("x", 300), "application", "web"}, want: ErrParameters, says: []string{"longer than"}},
 		"no JSON":             {raw: map[string]string{variableParameters: "{"}, want: ErrParameters, says: []string{variableParameters}},
-		"array": {raw: map[string]string{variableParameters: `[{"name":"environment","array":["prod"]}]`}, want: ErrParameters,
-			says: []string{"must be a string"}},
-		"not in the lock": {change: edit(func(l *snapshot.Lock) { l.Images = nil }), want: pinned.ErrImageNotInLock,
-			says: []string{"IMAGE_NOT_IN_LOCK", "shop/v1.4.0", "prod/web", "dev.example/shop/web:1.2", "Deployment/web"}},
+		"array": {
+			raw: map[string]string{variableParameters: `[{"name":"environment","array":["prod"]}]`}, want: ErrParameters,
+			says: []string{"must be a string"},
+		},
+		"not in the lock": {
+			change: edit(func(l *snapshot.Lock) { l.Images = nil }), want: pinned.ErrImageNotInLock,
+			says: []string{"IMAGE_NOT_IN_LOCK", "shop/v1.4.0", "prod/web", "dev.example/shop/web:1.2", "Deployment/web"},
+		},
 		"in the lock for others only": {change: edit(func(l *snapshot.Lock) { l.Images[0].UsedBy = []string{"dev/web"} }), want: pinned.ErrImageNotInLock},
-		"another digest": {change: edit(func(l *snapshot.Lock) { l.Images[0].Digest = "sha256:" + strings.Repeat("2", 64) }), want: ErrRenderDiffers,
-			says: []string{"RENDER_DIFFERS", "rendered sha256:", "the lock has sha256:", "files are not those"}},
+		"another digest": {
+			change: edit(func(l *snapshot.Lock) { l.Images[0].Digest = "sha256:" + strings.Repeat("2", 64) }), want: ErrRenderDiffers,
+			says: []string{"RENDER_DIFFERS", "rendered sha256:", "the lock has sha256:", "files are not those"},
+		},
 		"other files": {change: func(_ *testing.T, tree fstest.MapFS) {
 			tree["envs/prod/web/web.yaml"].Data = append(tree["envs/prod/web/web.yaml"].Data, "# x\n"...)
 		}, want: ErrRenderDiffers},
-		"other tools": {change: edit(func(l *snapshot.Lock) { l.Tools.Helm = "v3.0.0"; l.Renders[2].SHA256 = webDigest }), want: ErrRenderDiffers,
-			says: []string{"v3.0.0", "captured with"}},
+		"other tools": {
+			change: edit(func(l *snapshot.Lock) { l.Tools.Helm = "v3.0.0"; l.Renders[2].SHA256 = webDigest }), want: ErrRenderDiffers,
+			says: []string{"v3.0.0", "captured with"},
+		},
 		"not captured":           {change: edit(func(l *snapshot.Lock) { l.Renders = l.Renders[:2] }), want: ErrParameters, says: []string{"does not list"}},
 		"captured elsewhere":     {change: edit(func(l *snapshot.Lock) { l.Renders[2].Path = "envs/x" }), want: ErrParameters, says: []string{"envs/x"}},
 		"empty, not by the lock": {path: "envs/prod/nothing", env: []string{"environment", "prod", "application", "nothing"}, change: edit(func(l *snapshot.Lock) { l.Renders[1].Empty = false }), want: render.ErrNoObjects},
-		"bad cluster version": {path: "envs/prod/chart", raw: map[string]string{"ARGOCD_ENV_ENVIRONMENT": "prod", "ARGOCD_ENV_APPLICATION": "chart", variableKubeVersion: "new"},
-			says: []string{"kubeVersion"}},
+		"bad cluster version": {
+			path: "envs/prod/chart", raw: map[string]string{"ARGOCD_ENV_ENVIRONMENT": "prod", "ARGOCD_ENV_APPLICATION": "chart", variableKubeVersion: "new"},
+			says: []string{"kubeVersion"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := snapshotTree(t)

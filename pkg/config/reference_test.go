@@ -119,7 +119,9 @@ func TestPinned(t *testing.T) {
 		{"unknown environment", "prod", orders, digestA, "", `there is no environment "prod" in pipeline shop`},
 		{"unknown registry", "lost", orders, digestA, "", "environment lost has no registry"},
 		{
-			"too long", "dev", Location{Registry: "dev", Repo: strings.Repeat("a", 250)}, digestA, "",
+			"too long", "dev",
+			Location{Registry: "dev", Repo: strings.Repeat("a", 250)},
+			digestA, "",
 			"image dev.registry.example/shop/" + strings.Repeat("a", 54) + "…: the name is longer than 255 characters in the registry of dev; shorten the registry's prefix",
 		},
 	} {

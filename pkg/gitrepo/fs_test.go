@@ -63,8 +63,15 @@ func TestTreeFS(t *testing.T) {
 	store, root := sample(t)
 	fsys := gitrepo.TreeFS(store, root)
 	for _, test := range []struct{ path, want string }{
-		{"a.yaml", "a"}, {"run.sh", "run"}, {"größe ü", "u"}, {"a/deep/file", "deep"}, {"link", "a"}, {"chain", "a"},
-		{"dirlink/file", "deep"}, {"up/link", "deep"}, {"self/self/a.yaml", "a"},
+		{"a.yaml", "a"},
+		{"run.sh", "run"},
+		{"größe ü", "u"},
+		{"a/deep/file", "deep"},
+		{"link", "a"},
+		{"chain", "a"},
+		{"dirlink/file", "deep"},
+		{"up/link", "deep"},
+		{"self/self/a.yaml", "a"},
 	} {
 		got, err := fs.ReadFile(fsys, test.path)
 		if err != nil || string(got) != test.want {

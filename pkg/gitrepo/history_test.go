@@ -51,8 +51,13 @@ func TestHistory(t *testing.T) {
 		want                 bool
 		err                  error
 	}{
-		{ids[0], ids[3], true, nil}, {ids[3], ids[3], true, nil}, {ids[3], ids[0], false, nil}, {stranger, ids[3], false, nil},
-		{ids[0], merge.ID(), true, nil}, {unknown, merge.ID(), true, nil}, {stranger, merge.ID(), false, gitrepo.ErrNotFound},
+		{ids[0], ids[3], true, nil},
+		{ids[3], ids[3], true, nil},
+		{ids[3], ids[0], false, nil},
+		{stranger, ids[3], false, nil},
+		{ids[0], merge.ID(), true, nil},
+		{unknown, merge.ID(), true, nil},
+		{stranger, merge.ID(), false, gitrepo.ErrNotFound},
 	} {
 		got, err := gitrepo.IsAncestor(store, test.ancestor, test.descendant)
 		if got != test.want || !errors.Is(err, test.err) {

@@ -163,8 +163,11 @@ spec: {template: {spec: {containers: [{image: fn}]}}}
 		t.Fatal(err)
 	}
 	want := []render.Image{
-		{Reference: "first", Object: "Rollout/web"}, {Reference: "second", Object: "Rollout/web"},
-		{Reference: "side", Object: "Thing/thing-"}, {Reference: "one", Object: "Thing/thing-"}, {Reference: "two", Object: "Thing/thing-"},
+		{Reference: "first", Object: "Rollout/web"},
+		{Reference: "second", Object: "Rollout/web"},
+		{Reference: "side", Object: "Thing/thing-"},
+		{Reference: "one", Object: "Thing/thing-"},
+		{Reference: "two", Object: "Thing/thing-"},
 		{Reference: "fn", Object: "Service/fn"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -95,8 +95,14 @@ func TestFormats(t *testing.T) {
 	w.must("promote", "stage", "-o", "yaml")
 	w.deployed()
 	for _, args := range [][]string{
-		{"status"}, {"history", "stage"}, {"snapshot", "list"}, {"snapshot", "show", "v0.1.0"}, {"snapshot", "verify", "v0.1.0"},
-		{"mirror", "verify", "stage", "v0.1.0"}, {"promote", "stage", "v0.1.0", "--dry-run"}, {"version"},
+		{"status"},
+		{"history", "stage"},
+		{"snapshot", "list"},
+		{"snapshot", "show", "v0.1.0"},
+		{"snapshot", "verify", "v0.1.0"},
+		{"mirror", "verify", "stage", "v0.1.0"},
+		{"promote", "stage", "v0.1.0", "--dry-run"},
+		{"version"},
 	} {
 		var fromJSON, fromYAML any
 		asJSON, asYAML := w.run(append(args, "-o", "json")...), w.run(append(args, "-o", "yaml")...)

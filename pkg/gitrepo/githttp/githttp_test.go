@@ -154,8 +154,12 @@ func TestAuthorize(t *testing.T) {
 		user, service string
 		want          int
 	}{
-		{"", "git-upload-pack", 401}, {"reader:r@", "git-upload-pack", 200}, {"reader:x@", "git-upload-pack", 401},
-		{"", "git-receive-pack", 401}, {"reader:r@", "git-receive-pack", 403}, {"writer:w@", "git-receive-pack", 200},
+		{"", "git-upload-pack", 401},
+		{"reader:r@", "git-upload-pack", 200},
+		{"reader:x@", "git-upload-pack", 401},
+		{"", "git-receive-pack", 401},
+		{"reader:r@", "git-receive-pack", 403},
+		{"writer:w@", "git-receive-pack", 200},
 	} {
 		url := strings.Replace(server.URL, "http://", "http://"+test.user, 1)
 		if status, _ := getUser(t, url+"/shop.git/info/refs?service="+test.service); status != test.want {

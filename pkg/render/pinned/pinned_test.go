@@ -107,8 +107,10 @@ func TestRefusals(t *testing.T) {
 		"not in the lock": {"prod", tree("envs/prod/web.yaml", pod("other:1")), lookup, pinned.ErrImageNotInLock, []string{"application web", "Pod/web", "other:1", "prod"}},
 		"no reference":    {"prod", tree("envs/prod/web.yaml", pod("${IMAGE}")), lookup, nil, []string{"Pod/web", "placeholder"}},
 		"no digest":       {"prod", tree("envs/prod/web.yaml", pod("redis:7")), func(string) (string, bool) { return "7.2", true }, nil, []string{"7.2"}},
-		"other digest": {"prod", tree("envs/prod/web.yaml", pod("redis@"+webDigest)), func(string) (string, bool) { return redisDigest, true }, nil,
-			[]string{"manifests ask for"}},
+		"other digest": {
+			"prod", tree("envs/prod/web.yaml", pod("redis@"+webDigest)), func(string) (string, bool) { return redisDigest, true }, nil,
+			[]string{"manifests ask for"},
+		},
 		"no objects":          {"prod", tree("envs/prod/web.yaml", "# nothing\n"), lookup, render.ErrNoObjects, nil},
 		"unknown environment": {"test", tree("envs/prod/web.yaml", pod("redis:7")), lookup, nil, []string{`no environment "test"`}},
 	} {
