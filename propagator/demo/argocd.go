@@ -325,7 +325,8 @@ func (a *argoCD) running(environment string, version snapshot.Version) map[strin
 	return images
 }
 
-// manifestsOf returns everything an environment runs.
+// manifestsOf returns everything an environment runs; the first one's
+// Applications carry no environment's name.
 func (a *argoCD) manifestsOf(environment string) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -189,7 +189,7 @@ func TestCommand(t *testing.T) {
 	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
 		t.Fatal(err)
 	}
-	if !report.OK() || len(report.Environments) != 2 || stderr.Len() > 0 {
+	if !report.OK() || len(report.Environments) != 3 || stderr.Len() > 0 {
 		t.Errorf("%+v\n%s", report.Environments, stderr.String())
 	}
 }

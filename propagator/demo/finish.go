@@ -3,8 +3,11 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -15,6 +18,11 @@ func (w *world) finish(ctx context.Context) error {
 	}
 	for _, environment := range w.ci.pipeline.Environments {
 		if environment.First() {
+			first, err := w.first(ctx, environment.Name)
+			if err != nil {
+				return err
+			}
+			w.report.Environments = append(w.report.Environments, first)
 			continue
 		}
 		entry, err := w.ledger(ctx, environment.Name)
@@ -35,16 +43,24 @@ func (w *world) finish(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) imagesIn(environment string, version snapshot.Version) []string {
-	images := []string{}
-	seen := map[string]bool{}
-	for _, list := range w.argo.running(environment, version) {
-		for _, image := range list {
-			if !seen[image] {
-				seen[image] = true
-				images = append(images, image)
-			}
-		}
+// first is what the first environment runs: the source branch.
+func (w *world) first(ctx context.Context, name string) (Environment, error) {
+	tip, _, err := w.ci.tip(ctx)
+	if err != nil {
+		return Environment{}, err
 	}
-	return images
+	commit, err := gitrepo.ReadCommit(w.ci.repo, tip)
+	if err != nil {
+		return Environment{}, err
+	}
+	images, err := imagesOf(w.argo.manifestsOf(""))
+	return Environment{
+		Name: name, Version: w.ci.branch, SourceCommit: string(tip), Images: images, Since: commit.Committer.When.UTC(),
+	}, err
+}
+
+func (w *world) imagesIn(environment string, version snapshot.Version) []string {
+	images := slices.Concat(slices.Collect(maps.Values(w.argo.running(environment, version)))...)
+	slices.Sort(images)
+	return slices.Compact(images)
 }

@@ -32,7 +32,8 @@ type Chapter struct {
 
 // Environment is what an environment runs at the end.
 type Environment struct {
-	Name         string    `json:"environment"`
+	Name string `json:"environment"`
+	// Version is the snapshot, or the source branch for the first environment.
 	Version      string    `json:"version"`
 	SourceCommit string    `json:"sourceCommit"`
 	Images       []string  `json:"images"`
