@@ -43,9 +43,10 @@ func promoteCommand(a *app) *cobra.Command {
 them, and then points the environment at the snapshot, all rules and gates
 permitting. Without a version it takes the newest snapshot that may enter.
 
---rollback goes back to a snapshot that the environment ran before and proved
-healthy: the newest such one, or the version given. The environment is then on
-hold: automation leaves it alone until somebody promotes there by hand.
+--rollback goes back to a snapshot that the environment ran before: the newest
+one that was healthy there, or the version given. The environment is then on
+hold: automation leaves it alone until somebody promotes there by hand, and the
+snapshot it was rolled back from comes again only when named.
 
 It may be interrupted at any time; run again, it continues.`,
 		Example: `  propagator promote stage
