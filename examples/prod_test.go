@@ -91,13 +91,13 @@ func write(t *testing.T, golden, renderer, path string, values []string) {
 	var cmd *exec.Cmd
 	switch renderer {
 	case "kustomize":
-		cmd = exec.CommandContext(t.Context(), *kustomize, "build", "--enable-helm", "--helm-command", *helm, path)
+		cmd = exec.CommandContext(t.Context(), *kustomize, "build", "--enable-helm", "--helm-command", *helm, path) //nolint:gosec // the tool that the developer names
 	case "helm":
 		args := []string{"template", filepath.Base(path), path, "--namespace", "shop-prod", "--include-crds", "--kube-version", "1.33.1"}
 		for _, file := range values {
 			args = append(args, "--values", file)
 		}
-		cmd = exec.CommandContext(t.Context(), *helm, args...)
+		cmd = exec.CommandContext(t.Context(), *helm, args...) //nolint:gosec // the same
 	default:
 		// Plain manifests: Argo CD takes the files in lexical order.
 		writePlain(t, golden, path)
