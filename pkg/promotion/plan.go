@@ -254,6 +254,9 @@ func check(s *State, e Environment, version snapshot.Version, by asker) (*Step, 
 		if !ok {
 			continue // the first environment: being a snapshot is the proof
 		}
+		if before.Unreadable != "" {
+			return wait(NotValidated, "%s cannot be read: %s", name, before.Unreadable)
+		}
 		if _, proven := before.proof(version); !proven {
 			if len(before.History) == historyDepth {
 				name += fmt.Sprintf(" (its %d newest entries)", historyDepth)

@@ -73,6 +73,10 @@ func TestPlan(t *testing.T) {
 				{Event: snapshot.EventRollback, From: version(t, v2), Snapshot: v1},
 			}, prod.History...)
 		}, "", Rejected},
+		{"stage's tag is gone", func(_ *testing.T, s *State, stage, prod *Environment) {
+			prod.Gates, s.Now = []config.Gate{soakGate}, s.Now.Add(time.Hour)
+			stage.Unreadable, stage.ApplicationsKnown = "it names shop/v0.2.0, but the tag is gone", true
+		}, "", NotValidated},
 		{"not approved", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{approval} }, "", ApprovalMissing},
 		{"one approval, twice", func(t *testing.T, s *State, _, prod *Environment) {
 			prod.Gates = []config.Gate{approval}
