@@ -16,8 +16,8 @@ import (
 // destination. The field names are what ApplicationSet templates refer to.
 type Set struct {
 	// Name is unique among the pipeline's sets and fit for an object's name:
-	// <pipeline>-<environment>-<application>, with cluster and namespace behind
-	// it when there is more than one destination.
+	// <pipeline>-<environment>-<application>, with the cluster and the namespace
+	// behind it where they are not the defaults.
 	Name        string `json:"name"`
 	Pipeline    string `json:"pipeline"`
 	Environment string `json:"environment"`
@@ -179,14 +179,7 @@ func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitre
 	environment, _ := own.Environment(e.name)
 	sets := make([]Set, 0, len(targets))
 	for _, t := range targets {
-		name := []string{own.Name, e.name, t.Application}
-		if len(environment.Destinations) > 1 {
-			_, host, found := strings.Cut(t.Destination.Server, "://")
-			if !found {
-				host = t.Destination.Server
-			}
-			name = append(name, cmp.Or(t.Destination.Cluster, host), t.Destination.Namespace)
-		}
+		name := append([]string{own.Name, e.name, t.Application}, distinction(own, e.name, t.Destination)...)
 		sets = append(sets, Set{
 			Name:        objectName(strings.Join(name, "-")),
 			Pipeline:    own.Name,
@@ -205,6 +198,26 @@ func (s *source) sets(ctx context.Context, pipeline *config.Pipeline, refs gitre
 		})
 	}
 	return sets, nil
+}
+
+// distinction is what an Application's name says about its destination: the
+// cluster unless it is the one Argo CD runs in, and the namespace unless it is
+// the environment's default. It follows from the destination alone, so that
+// adding another one renames no Application that exists: the old one would stay
+// and fight with the new.
+func distinction(p *config.Pipeline, environment string, d config.Destination) []string {
+	var parts []string
+	_, host, found := strings.Cut(d.Server, "://")
+	if !found {
+		host = d.Server
+	}
+	if cluster := cmp.Or(d.Cluster, host); cluster != "in-cluster" && cluster != "kubernetes.default.svc" {
+		parts = append(parts, cluster)
+	}
+	if d.Namespace != p.Name+"-"+environment {
+		parts = append(parts, d.Namespace)
+	}
+	return parts
 }
 
 // unique refuses sets of one name: Argo CD would drop or mix up the
