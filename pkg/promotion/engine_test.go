@@ -97,16 +97,7 @@ func TestProdNeedsStageOnly(t *testing.T) {
 	gone := newShop(t)
 	s.registries["dev"], s.upstream = gone.registries["dev"], nil
 	s.registries["dev"].Registry = nil // any use would panic
-	e := s.engine(nil)
-	state, err := e.Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	step, err := PlanRequest(state, Request{Environment: "prod"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Execute(t.Context(), state, step); err != nil {
+	if err := s.byHand(Request{Environment: "prod"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.entry("prod").Snapshot.String(); got != "shop/v0.1.0" {
@@ -179,22 +170,9 @@ func TestRollback(t *testing.T) {
 	s.push("worker", "latest")
 	s.commit(gitrepotest.Files{"note": "2"})
 	s.settle(func() *Engine { return s.engine(nil) })
-
-	request := func(r Request) error {
-		e := s.engine(nil)
-		state, err := e.Observe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		step, err := PlanRequest(state, r)
-		if err != nil {
-			return err
-		}
-		return e.Execute(t.Context(), state, step)
-	}
-	mustContain(t, request(Request{Environment: "prod", Version: version(t, "shop/v0.1.0")}), "OLDER_THAN_CURRENT")
-	mustContain(t, request(Request{Environment: "prod", Rollback: true}), "--reason")
-	if err := request(Request{Environment: "prod", Rollback: true, Reason: "it leaks"}); err != nil {
+	mustContain(t, s.byHand(Request{Environment: "prod", Version: version(t, "shop/v0.1.0")}), "OLDER_THAN_CURRENT")
+	mustContain(t, s.byHand(Request{Environment: "prod", Rollback: true}), "--reason")
+	if err := s.byHand(Request{Environment: "prod", Rollback: true, Reason: "it leaks"}); err != nil {
 		t.Fatal(err)
 	}
 	s.settle(func() *Engine { return s.engine(nil) })
@@ -206,7 +184,7 @@ func TestRollback(t *testing.T) {
 	if err != nil || !hasWait(result.Waits, "prod", EnvOnHold) {
 		t.Errorf("waits: %v, %v", result.Waits, err)
 	}
-	if err := request(Request{Environment: "prod", Version: version(t, "shop/v0.2.0")}); err != nil {
+	if err := s.byHand(Request{Environment: "prod", Version: version(t, "shop/v0.2.0")}); err != nil {
 		t.Fatal(err)
 	}
 	if entry := s.entry("prod"); entry.Hold != "" || entry.Snapshot != version(t, "shop/v0.2.0") {
@@ -324,18 +302,7 @@ func TestStageRolledBackMeanwhile(t *testing.T) {
 			return
 		}
 		rolledBack = true
-		other := s.engine(nil)
-		now, err := other.Observe(t.Context())
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		back, err := PlanRequest(now, Request{Environment: "stage", Rollback: true, Reason: "it leaks"})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if err := other.Execute(t.Context(), now, back); err != nil {
+		if err := s.byHand(Request{Environment: "stage", Rollback: true, Reason: "it leaks"}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -426,16 +393,7 @@ func TestBrokenConfigOnMain(t *testing.T) {
 	if !hasWait(result.Waits, "dev", InvalidConfig) || len(result.Done) > 0 {
 		t.Errorf("done %v, waits %v", result.Done, result.Waits)
 	}
-	e := s.engine(nil)
-	state, err := e.Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	step, err := PlanRequest(state, Request{Environment: "prod", Rollback: true, Reason: "it leaks"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Execute(t.Context(), state, step); err != nil {
+	if err := s.byHand(Request{Environment: "prod", Rollback: true, Reason: "it leaks"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.entry("prod").Snapshot.String(); got != "shop/v0.1.0" {

@@ -146,6 +146,21 @@ func (s *shop) settle(engine func() *Engine) {
 	s.t.Fatal("no end in sight")
 }
 
+// byHand does what a person asks for, with a fresh engine.
+func (s *shop) byHand(r Request) error {
+	s.t.Helper()
+	e := s.engine(nil)
+	state, err := e.Observe(s.t.Context())
+	if err != nil {
+		return err
+	}
+	step, err := PlanRequest(state, r)
+	if err != nil {
+		return err
+	}
+	return e.Execute(s.t.Context(), state, step)
+}
+
 // refs lists branches and tags by short name.
 func (s *shop) refs() map[string]gitrepo.Hash {
 	s.t.Helper()

@@ -160,6 +160,30 @@ func TestUnreachable(t *testing.T) {
 	w.golden("unreachable.txt")
 }
 
+// TestPushRejected: the git server lets the tag through and protects the branch
+// against us. The push has both, so neither may be there afterwards; once the
+// right is given, the same command finishes the work.
+func TestPushRejected(t *testing.T) {
+	w := newWorld(t)
+	w.commit(shop(strings.Replace(pipeline(), "promote: manual", "promote: auto", 1), "1.0"))
+	const protect = `case "$1" in refs/heads/environments/*) echo "protected branch: ask the release team" >&2; exit 1;; esac`
+	w.git.Hook("shop.git", "update", protect)
+	before := w.git.Git("shop.git", "for-each-ref")
+	w.fails(1, []string{"snapshot", "create"},
+		"git repository "+w.url, "push rejected", "protected branch: ask the release team", "hint: the server does not let you push")
+	if after := w.git.Git("shop.git", "for-each-ref"); after != before {
+		t.Errorf("half a push went through:\n%s", after)
+	}
+	w.git.Hook("shop.git", "update", "exit 0")
+	w.must("snapshot", "create")
+	refs := w.git.Git("shop.git", "for-each-ref", "--format=%(refname)")
+	for _, ref := range []string{"refs/tags/shop/v0.1.0", "refs/heads/environments/stage"} {
+		if !strings.Contains(refs, ref) {
+			t.Errorf("%s is missing:\n%s", ref, refs)
+		}
+	}
+}
+
 // TestMissingImage: an image that CI has not pushed. The message names it and
 // who uses it, and nothing was written anywhere.
 func TestMissingImage(t *testing.T) {
