@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
+	"time"
 
+	"github.com/fleeting-taas/propagator/pkg/promotion"
 	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
@@ -29,6 +30,7 @@ type Event struct {
 // sender: an event that cannot be understood wakes every pipeline, which is
 // harmless, whereas an error would make Argo CD send it again every minute.
 func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
+	received := time.Now()
 	var event Event
 	body, err := service.ReadBody(w, r, maxEvent)
 	if err == nil {
@@ -45,37 +47,39 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.config.Log.WarnContext(r.Context(), "event not understood, looking at every pipeline", "error", err)
 	}
-	s.wake(event.RepoURL)
+	for _, worker := range s.concerned(event.RepoURL) {
+		worker.engine.Hops.Notified(received)
+		worker.poke()
+	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
 // wakeAll serves POST /api/v1/wake: a git host's webhook, CI or a person says
 // that something may have changed.
 func (s *Server) wakeAll(w http.ResponseWriter, r *http.Request) {
-	s.wake(r.URL.Query().Get("repository"))
+	for _, worker := range s.concerned(r.URL.Query().Get("repository")) {
+		worker.poke()
+	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// wake pokes the workers of a repository, or all of them when none is known by
-// that name.
-func (s *Server) wake(repository string) {
-	woken := false
+// concerned are the workers of a repository, or all of them when none is known
+// by that name.
+func (s *Server) concerned(repository string) []*worker {
+	var found []*worker
 	for _, worker := range s.workers {
-		if repository != "" && strings.TrimSuffix(worker.name, ".git") == strings.TrimSuffix(repository, ".git") {
-			worker.poke()
-			woken = true
+		if repository != "" && promotion.SameRepository(worker.name, repository) {
+			found = append(found, worker)
 		}
 	}
-	if woken {
-		return
+	if len(found) == 0 {
+		return s.workers
 	}
-	for _, worker := range s.workers {
-		worker.poke()
-	}
+	return found
 }
 
-// status serves GET /api/v1/status: what each pipeline's newest run did and
-// what it waits for.
+// status serves GET /api/v1/status: what each pipeline's newest run did, what it
+// waits for, and the timelines of the last promotions.
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	all := []Status{}
 	for _, worker := range s.workers {

@@ -57,6 +57,8 @@ type shop struct {
 	gate chan struct{}
 	err  error
 	sick bool
+	// slow is how long an answer of Argo CD takes.
+	slow time.Duration
 	// since is when an Application got its revision.
 	since map[string]time.Time
 }
@@ -99,8 +101,17 @@ func (s *shop) Upstream(host, _ string) (registry.Reader, error) {
 func (s *shop) List(ctx context.Context, _ string) ([]promotion.Application, error) {
 	s.mu.Lock()
 	s.lists = append(s.lists, time.Now())
-	gate, err := s.gate, s.err
+	gate, err, slow := s.gate, s.err, s.slow
 	s.mu.Unlock()
+	if slow > 0 {
+		answer := time.NewTimer(slow)
+		defer answer.Stop()
+		select {
+		case <-answer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if gate != nil {
 		select {
 		case <-gate:

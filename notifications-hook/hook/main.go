@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,9 +15,19 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
+// Cluster is the cluster in which Argo CD runs, as the hook sees it. Only
+// Applications is required.
+type Cluster struct {
+	Applications promotion.Applications
+	// Live is how Pods are seen.
+	Live promotion.Live
+	// Watch is [Config.Watch].
+	Watch func(ctx context.Context, changed func(repository string))
+}
+
 // Connect opens the cluster in which Argo CD runs. An empty kubeconfig means
 // the service account of the Pod.
-type Connect func(kubeconfig, namespace string) (promotion.Applications, error)
+type Connect func(kubeconfig, namespace string, log *slog.Logger) (Cluster, error)
 
 // Main is the program: arguments and environment in, exit code out.
 func Main(ctx context.Context, args, env []string, stdout, stderr io.Writer, connect Connect) int {
@@ -38,6 +49,7 @@ type settings struct {
 	interval     time.Duration
 	timeout      time.Duration
 	settle       time.Duration
+	watch        bool
 	kubeconfig   string
 	namespace    string
 	environments []string
@@ -57,8 +69,8 @@ func command(env []string, stderr io.Writer, connect Connect) *cobra.Command {
 		Use:   "notifications-hook",
 		Short: "promote snapshots from environment to environment",
 		Long: `notifications-hook looks at its pipelines whenever Argo CD reports a sync
-(POST /api/v1/argocd), when somebody asks it to (POST /api/v1/wake), and once
-per --interval. It captures what Dev runs, mirrors images, promotes to the next
+(POST /api/v1/argocd), when an Application changes, when somebody asks it to
+(POST /api/v1/wake), and once per --interval. It captures what Dev runs, mirrors images, promotes to the next
 environment and records what was deployed. All state is in Git and the
 registries; any number of replicas may run.
 
@@ -92,7 +104,8 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 	s.service.Bind(f)
 	f.DurationVar(&s.interval, "interval", time.Minute, "how often each pipeline is looked at without an event")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Minute, "limit for one look at a pipeline, mirroring included")
-	f.DurationVar(&s.settle, "settle", 5*time.Second, "how long an Application must have been healthy to count as deployed")
+	f.DurationVar(&s.settle, "settle", time.Second, "how long an Application must have been healthy to count as deployed; Argo CD notes whole seconds, so less than 1s is no proof of order")
+	f.BoolVar(&s.watch, "watch", true, "look as soon as an Application changes; without it, at notifications and once per --interval")
 	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster in which Argo CD runs (default: the Pod's service account)")
 	f.StringVar(&s.namespace, "argocd-namespace", "argocd", "namespace of the Applications; empty for all")
 	f.StringSliceVar(&s.environments, "environments", nil, "environments whose Applications this Argo CD holds (default: all)")
@@ -118,18 +131,21 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 	if err != nil {
 		return nil, err
 	}
-	applications, err := connect(s.kubeconfig, s.namespace)
+	cluster, err := connect(s.kubeconfig, s.namespace, log)
 	if err != nil {
 		return nil, err
 	}
 	c := Config{Tokens: tokens, Interval: s.interval, Timeout: s.timeout, Service: s.service, Log: log}
+	if s.watch {
+		c.Watch = cluster.Watch
+	}
 	for _, open := range openers {
 		repo, err := open()
 		if err != nil {
 			return nil, err
 		}
 		c.Pipelines = append(c.Pipelines, Pipeline{Open: open, Engine: &promotion.Engine{
-			Repo: repo, Registries: &s.registries, Branch: s.git.Branch, Applications: applications,
+			Repo: repo, Registries: &s.registries, Branch: s.git.Branch, Applications: cluster.Applications, Live: cluster.Live,
 			Environments: s.environments, Settle: s.settle, Actor: "propagator", Log: log,
 		}})
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -15,15 +16,14 @@ import (
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/githttp"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
-	"github.com/fleeting-taas/propagator/pkg/promotion"
 	"github.com/fleeting-taas/propagator/pkg/service"
 )
 
 // run plays the operating system; the cluster cannot be reached.
 func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	connect := func(string, string) (promotion.Applications, error) {
-		return nil, errors.New("not in a Pod; name a file with --kubeconfig")
+	connect := func(string, string, *slog.Logger) (Cluster, error) {
+		return Cluster{}, errors.New("not in a Pod; name a file with --kubeconfig")
 	}
 	var out, errs bytes.Buffer
 	code = Main(t.Context(), args, env, &out, &errs, connect)
@@ -69,7 +69,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, part := range []string{
 		"/api/v1/argocd", "/api/v1/wake", "DOCKER_CONFIG", "[$PROPAGATOR_REPOSITORY]", "[$PROPAGATOR_INTERVAL]", "[$PROPAGATOR_TIMEOUT]",
-		"[$PROPAGATOR_SETTLE]", "[$PROPAGATOR_KUBECONFIG]", "[$PROPAGATOR_ARGOCD_NAMESPACE]", "[$PROPAGATOR_ENVIRONMENTS]", "[$PROPAGATOR_TOKEN_FILE]",
+		"[$PROPAGATOR_SETTLE]", "[$PROPAGATOR_WATCH]", "[$PROPAGATOR_KUBECONFIG]", "[$PROPAGATOR_ARGOCD_NAMESPACE]", "[$PROPAGATOR_ENVIRONMENTS]", "[$PROPAGATOR_TOKEN_FILE]",
 	} {
 		if !strings.Contains(stdout, part) {
 			t.Errorf("the help lacks %s", part)
@@ -84,9 +84,14 @@ func TestProgram(t *testing.T) {
 	env := []string{"PROPAGATOR_REPOSITORY=" + git.Init("shop.git"), "PROPAGATOR_TOKEN=" + token, "PROPAGATOR_ARGOCD_NAMESPACE=gitops"}
 	s := newShop(t, configuration)
 	namespaces := make(chan string, 2)
-	connect := func(kubeconfig, namespace string) (promotion.Applications, error) { //nolint:unparam // the type is Connect
+	watching := make(chan struct{})
+	watch := func(ctx context.Context, _ func(string)) {
+		close(watching)
+		<-ctx.Done()
+	}
+	connect := func(kubeconfig, namespace string, _ *slog.Logger) (Cluster, error) { //nolint:unparam // the type is Connect
 		namespaces <- kubeconfig + "|" + namespace
-		return s, nil
+		return Cluster{Applications: s, Watch: watch}, nil
 	}
 
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -131,6 +136,7 @@ func TestProgram(t *testing.T) {
 	if answer := r.send(http.MethodPost, eventPath, event, good); answer.status != 202 {
 		t.Errorf("event: %d", answer.status)
 	}
+	<-watching
 	cancel()
 	select {
 	case code := <-exit:

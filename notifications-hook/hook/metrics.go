@@ -8,6 +8,8 @@ type metrics struct {
 	runs    *prometheus.CounterVec
 	steps   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	wakes   *prometheus.CounterVec
+	hops    *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,7 +27,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "propagator_hook_reconcile_seconds", Help: "Duration of a run.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 9),
 		}, []string{"repository"}),
+		wakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "propagator_hook_wakes_total", Help: "Runs of the promotion engine, by what they were started by.",
+		}, []string{"source"}),
+		hops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "propagator_hook_hop_seconds", Help: "Parts of the way of a snapshot from one environment to the next.",
+			Buckets: prometheus.ExponentialBuckets(0.05, 2, 15),
+		}, []string{"segment"}),
 	}
-	r.MustRegister(m.events, m.runs, m.steps, m.seconds)
+	r.MustRegister(m.events, m.runs, m.steps, m.seconds, m.wakes, m.hops)
 	return m
 }

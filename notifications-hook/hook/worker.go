@@ -29,6 +29,7 @@ type worker struct {
 	log      *slog.Logger
 	metrics  *metrics
 	wake     chan struct{}
+	changed  chan struct{}
 
 	mu   sync.Mutex // guards last and ran
 	last Status
@@ -43,14 +44,31 @@ type Status struct {
 	Error      string           `json:"error,omitempty"`
 	Done       []promotion.Step `json:"done"`
 	Waits      []promotion.Wait `json:"waits"`
+	// Warnings hold nothing up.
+	Warnings []promotion.Wait `json:"warnings"`
+	// Hops are the last promotions from environment to environment, oldest first
+	// and those under way at the end, since this process started.
+	Hops []promotion.Hop `json:"hops"`
 }
 
 func newWorker(p Pipeline, c Config, m *metrics) *worker {
 	name := p.Engine.Repo.URL()
-	return &worker{
+	w := &worker{
 		name: name, engine: p.Engine, open: p.Open, interval: c.Interval, timeout: c.Timeout, log: c.Log.With("repository", name), metrics: m,
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
+	w.engine.Hops = promotion.NewHops(w.hopped)
+	return w
+}
+
+// hopped reports a snapshot's way from one environment to the next.
+func (w *worker) hopped(hop promotion.Hop) {
+	var seconds []any
+	for _, segment := range hop.Segments() {
+		w.metrics.hops.WithLabelValues(segment.Name).Observe(segment.Duration.Seconds())
+		seconds = append(seconds, slog.Float64(segment.Name, segment.Duration.Round(time.Millisecond).Seconds()))
+	}
+	w.log.Info("hop complete", "version", hop.Version, "from", hop.From, "to", hop.To, slog.Group("seconds", seconds...))
 }
 
 // poke makes the worker run soon. It never blocks.
@@ -61,6 +79,20 @@ func (w *worker) poke() {
 	}
 }
 
+// nudge makes the worker run soon because an Application changed. Unlike pokes,
+// nudges come in bursts while Argo CD works, so they keep a distance to the last
+// run. It never blocks.
+func (w *worker) nudge() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// quiet is the least time between the end of a run and one that begins because
+// an Application changed.
+const quiet = 250 * time.Millisecond
+
 // run works until the context ends.
 func (w *worker) run(ctx context.Context) {
 	failures := 0
@@ -70,14 +102,35 @@ func (w *worker) run(ctx context.Context) {
 		} else {
 			failures++
 		}
-		timer := time.NewTimer(w.pause(failures))
+		source, ok := w.rest(ctx, w.pause(failures))
+		if !ok {
+			return
+		}
+		w.metrics.wakes.WithLabelValues(source).Inc()
+	}
+}
+
+// rest waits until there is a reason to run, and names it; false when the
+// context ends.
+func (w *worker) rest(ctx context.Context, pause time.Duration) (source string, ok bool) {
+	ended := time.Now()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	source, changed := "time", w.changed
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return
+			return "", false
 		case <-timer.C:
+			return source, true
 		case <-w.wake:
-			timer.Stop()
+			return "request", true
+		case <-changed:
+			if soon := quiet - time.Since(ended); soon < pause-time.Since(ended) {
+				timer.Reset(max(0, soon))
+				source = "watch"
+			}
+			changed = nil // one is enough
 		}
 	}
 }
@@ -93,14 +146,21 @@ func (w *worker) pause(failures int) time.Duration {
 	pause -= rand.N(pause/10 + 1) //nolint:gosec // jitter, not a secret
 	if last, ok := w.status(); ok {
 		for _, wait := range last.Waits {
-			if until := time.Until(wait.Until); until > 0 {
-				// The engine counts in whole seconds.
-				pause = min(pause, until+time.Second)
+			if wait.Until.IsZero() {
+				continue
+			}
+			// A time that came while the run went on is no reason to wait, unless
+			// the run failed.
+			if until := time.Until(wait.Until); until > 0 || failures == 0 {
+				pause = min(pause, max(until, leastPause))
 			}
 		}
 	}
 	return pause
 }
+
+// leastPause keeps a worker from spinning, whatever the clocks say.
+const leastPause = 20 * time.Millisecond
 
 func (w *worker) once(ctx context.Context) bool {
 	start := time.Now()
@@ -115,6 +175,7 @@ func (w *worker) once(ctx context.Context) bool {
 		Repository: w.name, At: start.UTC(), Seconds: time.Since(start).Seconds(),
 		// Lists, never null, for whoever reads the JSON.
 		Done: append([]promotion.Step{}, result.Done...), Waits: append([]promotion.Wait{}, result.Waits...),
+		Warnings: append([]promotion.Wait{}, result.Warnings...),
 	}
 	outcome := "ok"
 	if err != nil {
@@ -150,5 +211,7 @@ func (w *worker) reopen(ctx context.Context) {
 func (w *worker) status() (Status, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.last, w.ran
+	status := w.last
+	status.Hops = append([]promotion.Hop{}, w.engine.Hops.List()...)
+	return status, w.ran
 }

@@ -2,9 +2,12 @@ package argo
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/argoproj/argo-cd/v2/pkg/apis/application/v1alpha1"
+	"github.com/argoproj/gitops-engine/pkg/health"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
@@ -44,6 +47,9 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 		SyncStatus:       string(app.Status.Sync.Status),
 		ComparedRevision: gitrepo.Hash(app.Status.Sync.Revision),
 		Health:           string(app.Status.Health.Status),
+		HealthMessage:    unhealthy(app.Status),
+		Condition:        fault(app.Status.Conditions),
+		Workloads:        workloads(app.Status.Resources, app.Spec.Destination.Namespace),
 	}
 	if app.Status.ReconciledAt != nil {
 		a.ReconciledAt = app.Status.ReconciledAt.Time
@@ -52,7 +58,7 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 		a.HealthSince = app.Status.Health.LastTransitionTime.Time
 	}
 	if operation := app.Status.OperationState; operation != nil {
-		a.Phase = string(operation.Phase)
+		a.Phase, a.Message = string(operation.Phase), operation.Message
 		a.FinishedAt = finished(operation)
 		if sync := operation.Operation.Sync; sync != nil {
 			a.DryRun = sync.DryRun
@@ -71,4 +77,57 @@ func finished(operation *v1alpha1.OperationState) time.Time {
 		return time.Time{}
 	}
 	return operation.FinishedAt.Time
+}
+
+// unhealthy is what Argo CD says about the first resource that is not healthy.
+// Its newer versions keep that of the whole only.
+func unhealthy(status v1alpha1.ApplicationStatus) string {
+	for _, r := range status.Resources {
+		if h := r.Health; h != nil && h.Message != "" && h.Status != health.HealthStatusHealthy {
+			return r.Kind + " " + r.Name + ": " + h.Message
+		}
+	}
+	if status.Health.Status != health.HealthStatusHealthy {
+		return status.Health.Message
+	}
+	return ""
+}
+
+// faults are the conditions that are errors; the others warn of something that
+// has no bearing on a promotion.
+var faults = []string{
+	v1alpha1.ApplicationConditionComparisonError, v1alpha1.ApplicationConditionSyncError, v1alpha1.ApplicationConditionInvalidSpecError,
+	v1alpha1.ApplicationConditionUnknownError, v1alpha1.ApplicationConditionDeletionError,
+}
+
+func fault(conditions []v1alpha1.ApplicationCondition) string {
+	for _, c := range conditions {
+		if slices.Contains(faults, c.Type) {
+			return c.Type + ": " + c.Message
+		}
+	}
+	return ""
+}
+
+// workloads are the managed resources that can have Pods: those of the built-in
+// groups that do, and everything from elsewhere, for Pods also belong to
+// operators' own kinds.
+func workloads(resources []v1alpha1.ResourceStatus, namespace string) []promotion.Workload {
+	var found []promotion.Workload
+	for _, r := range resources {
+		switch {
+		case r.Group == "" && r.Kind != "Pod" && r.Kind != "ReplicationController":
+			continue
+		case r.Group == "policy", r.Group == "autoscaling", r.Group == "extensions", strings.HasSuffix(r.Group, ".k8s.io"):
+			continue
+		}
+		w := promotion.Workload{Group: r.Group, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
+		if w.Namespace == "" {
+			w.Namespace = namespace
+		}
+		if !slices.Contains(found, w) {
+			found = append(found, w)
+		}
+	}
+	return found
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,8 @@ func orders(environment string) promotion.Application {
 		RepoURL: "https://git.example/shop.git", Path: "envs/" + environment + "/orders", TargetRevision: "refs/tags/shop/v1.4.0",
 		Phase: "Succeeded", FinishedAt: at(5), SyncedRevision: revision, SyncedTarget: "refs/tags/shop/v1.4.0",
 		SyncStatus: "Synced", ComparedRevision: revision, ReconciledAt: at(7), Health: "Healthy", HealthSince: at(9),
+		Message:   "successfully synced (all tasks run)",
+		Workloads: []promotion.Workload{{Group: "apps", Kind: "Deployment", Namespace: "shop-stage", Name: "orders"}},
 	}
 }
 
@@ -92,20 +95,59 @@ func TestDecodeVariants(t *testing.T) {
 			delete(operation, "syncResult")
 		}, func(a *promotion.Application) { a.Phase, a.SyncedRevision, a.SyncedTarget = "Error", "", "" }},
 		{"never synced", func(_, _, status, _ map[string]any) { delete(status, "operationState") }, func(a *promotion.Application) {
-			a.Phase, a.FinishedAt, a.SyncedRevision, a.SyncedTarget = "", time.Time{}, "", ""
+			a.Phase, a.FinishedAt, a.SyncedRevision, a.SyncedTarget, a.Message = "", time.Time{}, "", "", ""
 		}},
 		{"never compared", func(app, _, _, _ map[string]any) { app["status"] = map[string]any{} }, func(a *promotion.Application) {
-			a.Phase, a.FinishedAt, a.SyncedRevision, a.SyncedTarget = "", time.Time{}, "", ""
-			a.SyncStatus, a.ComparedRevision, a.ReconciledAt, a.Health, a.HealthSince = "", "", time.Time{}, "", time.Time{}
+			a.Phase, a.FinishedAt, a.SyncedRevision, a.SyncedTarget, a.Message = "", time.Time{}, "", "", ""
+			a.SyncStatus, a.ComparedRevision, a.ReconciledAt, a.Health, a.HealthSince, a.Workloads = "", "", time.Time{}, "", time.Time{}, nil
 		}},
 		{"no status", func(app, _, _, _ map[string]any) { delete(app, "status") }, func(a *promotion.Application) {
-			a.Phase, a.FinishedAt, a.SyncedRevision, a.SyncedTarget = "", time.Time{}, "", ""
-			a.SyncStatus, a.ComparedRevision, a.ReconciledAt, a.Health, a.HealthSince = "", "", time.Time{}, "", time.Time{}
+			a.Phase, a.FinishedAt, a.SyncedRevision, a.SyncedTarget, a.Message = "", time.Time{}, "", "", ""
+			a.SyncStatus, a.ComparedRevision, a.ReconciledAt, a.Health, a.HealthSince, a.Workloads = "", "", time.Time{}, "", time.Time{}, nil
 		}},
 		{
 			"without transition time", func(_, _, status, _ map[string]any) { delete(object(status, "health"), "lastTransitionTime") },
 			func(a *promotion.Application) { a.HealthSince = time.Time{} },
 		},
+		{"sync failed", func(_, _, _, operation map[string]any) {
+			operation["phase"], operation["message"] = "Failed", "one or more objects failed to apply"
+		}, func(a *promotion.Application) { a.Phase, a.Message = "Failed", "one or more objects failed to apply" }},
+		{"a resource is not well", func(_, _, status, _ map[string]any) {
+			object(status, "health")["status"] = "Degraded"
+			resource(status)["health"] = map[string]any{"status": "Degraded", "message": "too few replicas"}
+		}, func(a *promotion.Application) {
+			a.Health, a.HealthMessage = "Degraded", "Deployment orders: too few replicas"
+		}},
+		{"the whole is not well", func(_, _, status, _ map[string]any) {
+			status["health"] = map[string]any{"status": "Progressing", "message": "on its way", "lastTransitionTime": "2026-03-01T12:00:09Z"}
+		}, func(a *promotion.Application) { a.Health, a.HealthMessage = "Progressing", "on its way" }},
+		{"conditions", func(_, _, status, _ map[string]any) {
+			status["conditions"] = []any{
+				map[string]any{"type": "OrphanedResourceWarning", "message": "3 of them"},
+				map[string]any{"type": "ComparisonError", "message": "IMAGE_NOT_IN_LOCK"},
+				map[string]any{"type": "SyncError", "message": "later"},
+			}
+		}, func(a *promotion.Application) { a.Condition = "ComparisonError: IMAGE_NOT_IN_LOCK" }},
+		{"resources that have no Pods", func(_, _, status, _ map[string]any) {
+			list, _ := status["resources"].([]any)
+			for _, r := range []map[string]any{
+				{"kind": "ConfigMap", "name": "orders"},
+				{"group": "rbac.authorization.k8s.io", "kind": "Role", "name": "orders"},
+				{"group": "policy", "kind": "PodDisruptionBudget", "name": "orders"},
+				{"group": "autoscaling", "kind": "HorizontalPodAutoscaler", "name": "orders"},
+				{"kind": "Pod", "name": "bare"},
+				{"group": "argoproj.io", "kind": "Rollout", "name": "web", "namespace": "other"},
+				{"group": "leaderworkerset.x-k8s.io", "kind": "LeaderWorkerSet", "name": "many"},
+			} {
+				list = append(list, r, r)
+			}
+			status["resources"] = list
+		}, func(a *promotion.Application) {
+			a.Workloads = append(slices.Clone(a.Workloads),
+				promotion.Workload{Kind: "Pod", Namespace: "shop-stage", Name: "bare"},
+				promotion.Workload{Group: "argoproj.io", Kind: "Rollout", Namespace: "other", Name: "web"},
+				promotion.Workload{Group: "leaderworkerset.x-k8s.io", Kind: "LeaderWorkerSet", Namespace: "shop-stage", Name: "many"})
+		}},
 		{"Dev, without our labels", func(app, spec, _, _ map[string]any) {
 			object(app, "metadata")["labels"] = map[string]any{LabelPipeline: "shop"}
 			object(spec, "source")["targetRevision"] = "main"
@@ -163,6 +205,13 @@ func object(in map[string]any, path ...string) map[string]any {
 		in, _ = in[key].(map[string]any)
 	}
 	return in
+}
+
+// resource is the first managed resource.
+func resource(status map[string]any) map[string]any {
+	list, _ := status["resources"].([]any)
+	first, _ := list[0].(map[string]any)
+	return first
 }
 
 func TestDecodeFaults(t *testing.T) {

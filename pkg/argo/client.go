@@ -53,6 +53,9 @@ func Connect(kubeconfig, namespace string) (*Client, error) {
 		return nil, err
 	}
 	config.UserAgent = "propagator"
+	// The library's own limits (5 and 10) would make a busy moment of one
+	// pipeline a delay for all; the API server has limits of its own.
+	config.QPS, config.Burst = 50, 100
 	kube, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)

@@ -11,7 +11,7 @@ import (
 // empty values have been reported as missing already.
 func (r *report) checkPipeline(p *Pipeline) {
 	r.check("metadata.name", p.Name, nameFault)
-	r.check("source.branch", p.Source.Branch, sourceBranchFault)
+	r.checkSource(p.Source)
 	r.check("identity.name", p.Identity.Name, identityFault)
 	r.check("identity.email", p.Identity.Email, identityFault)
 	r.checkRegistries(p)

@@ -50,10 +50,17 @@ type Pipeline struct {
 	Environments []Environment
 }
 
-// Source names the branch that the first environment follows.
+// Source names the branch that the first environment follows, and what makes
+// one of its commits a snapshot.
 type Source struct {
 	// Branch, without refs/heads/. Default: main.
 	Branch string
+	// Capture lists what makes a commit a snapshot. Default: sync.
+	Capture []CaptureMode
+	// Tags is the form of the names of the tags that are captured, without
+	// refs/tags/; its one * stands for the version. Empty unless Capture has
+	// tag; default then: v*.
+	Tags string
 }
 
 // Registry is a long-living or ephemeral home of images.

@@ -12,7 +12,7 @@ const (
 // fillDefaults sets what the file leaves out. It runs before the checks, so
 // that a default which does not work is reported as well.
 func (p *Pipeline) fillDefaults() {
-	setDefault(&p.Source.Branch, "main")
+	p.Source.fillDefaults()
 	setDefault(&p.Identity.Name, "propagator")
 	setDefault(&p.Identity.Email, "propagator@localhost")
 	for name, r := range p.Registries {
@@ -24,6 +24,16 @@ func (p *Pipeline) fillDefaults() {
 	}
 	for i := range p.Environments {
 		p.Environments[i].fillDefaults(p.Name)
+	}
+}
+
+func (s *Source) fillDefaults() {
+	setDefault(&s.Branch, "main")
+	if len(s.Capture) == 0 {
+		s.Capture = []CaptureMode{CaptureSync}
+	}
+	if s.Captures(CaptureTag) {
+		setDefault(&s.Tags, "v*")
 	}
 }
 

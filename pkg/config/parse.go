@@ -45,7 +45,11 @@ func metadataFields(d *decoder, p *Pipeline) []field {
 }
 
 func sourceFields(d *decoder, s *Source) []field {
-	return []field{optional("branch", d.text(&s.Branch))}
+	return []field{
+		optional("branch", d.text(&s.Branch)),
+		optional("capture", someOf(d, &s.Capture, CaptureSync, CaptureTag)),
+		optional("tags", d.text(&s.Tags)),
+	}
 }
 
 func (d *decoder) registries(v value, p *Pipeline) {

@@ -81,7 +81,7 @@ func TestParseEverything(t *testing.T) {
 	}
 	want := &Pipeline{
 		Name:   "shop",
-		Source: Source{Branch: "develop"},
+		Source: Source{Branch: "develop", Capture: []CaptureMode{CaptureSync, CaptureTag}, Tags: "shop-v*"},
 		Registries: map[string]Registry{
 			"dev":   {Name: "dev", URL: "localhost:5000/shop", Endpoint: "http://127.0.0.1:5000/shop", Retention: Ephemeral},
 			"stage": {Name: "stage", URL: "stage.registry.example/shop", Endpoint: "https://stage.registry.example/shop", Retention: Keep},

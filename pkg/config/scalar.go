@@ -53,6 +53,27 @@ func oneOf[T ~string](d *decoder, into *T, allowed ...T) func(value) {
 	}
 }
 
+// someOf decodes one of a few texts, or a list of them.
+func someOf[T ~string](d *decoder, into *[]T, allowed ...T) func(value) {
+	one := func(v value) {
+		var element T
+		if v.node != nil {
+			oneOf(d, &element, allowed...)(v)
+		}
+		*into = append(*into, element)
+	}
+	return func(v value) {
+		switch {
+		case v.node.Kind == yaml.ScalarNode:
+			one(v)
+		case v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0:
+			d.add(v.path, "is empty; write a word or remove it")
+		default:
+			d.list(one)(v)
+		}
+	}
+}
+
 func (d *decoder) number(into *int) func(value) {
 	return func(v value) {
 		if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!int" || v.node.Decode(into) != nil {

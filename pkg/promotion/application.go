@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -44,6 +45,19 @@ type Application struct {
 	ReconciledAt     time.Time
 	Health           string
 	HealthSince      time.Time
+
+	// What Argo CD says in words: operationState.message, the message of the
+	// first resource that is not healthy, and the first condition that is an
+	// error, with its type. They are for people and prove nothing.
+	Message       string
+	HealthMessage string
+	Condition     string
+
+	// Workloads are the managed resources that Pods may belong to, of
+	// status.resources.
+	Workloads []Workload
+	// Live is what the Pods show. Set by the engine; nil when nobody looked.
+	Live *Sight
 }
 
 // Expectation is what an Application has to show.
@@ -56,7 +70,8 @@ type Expectation struct {
 	// the revision in place: in Dev a commit that does not touch an
 	// application leads to no operation.
 	AnyOperation bool
-	// Settle is how long it must have been healthy.
+	// Settle is how long it must have been healthy; zero asks for no time, and no
+	// clock.
 	Settle time.Duration
 }
 
@@ -64,11 +79,24 @@ type Expectation struct {
 // run what is expected, and if not, the first thing that is missing. Unknown
 // is never success (I7).
 func (a Application) Deployed(want Expectation, now time.Time) (ok bool, missing string) {
-	missing = a.missing(want)
-	if missing == "" && now.Before(a.settled(want)) {
-		missing = fmt.Sprintf("has been healthy for less than %s", want.Settle)
+	f := a.fault(want, now)
+	return f.text == "", f.text
+}
+
+// fault is what keeps an Application from being proven; zero when nothing does.
+type fault struct {
+	reason Reason
+	text   string
+	// until is when time alone will have changed it; zero otherwise.
+	until time.Time
+}
+
+func (a Application) fault(want Expectation, now time.Time) fault {
+	f := a.missing(want)
+	if settled := a.settled(want); f.text == "" && want.Settle > 0 && now.Before(settled) {
+		return fault{HealthUnknown, fmt.Sprintf("has been healthy for less than %s", want.Settle), settled}
 	}
-	return missing == "", missing
+	return f
 }
 
 // settled is when an Application that stays healthy has been so long enough.
@@ -76,45 +104,66 @@ func (a Application) settled(want Expectation) time.Time {
 	return later(a.FinishedAt, a.HealthSince).Add(want.Settle)
 }
 
-// missing names the first thing that keeps an Application from being proven,
-// but for the settle time; empty when nothing does.
-func (a Application) missing(want Expectation) string {
-	accepted := func(target string) bool {
-		if len(want.Targets) == 0 {
-			return true
-		}
-		for _, t := range want.Targets {
-			if t == target {
-				return true
-			}
-		}
-		return false
+// missing is the fault but for the settle time. What Argo CD itself says about
+// it comes behind, in its own words.
+func (a Application) missing(want Expectation) fault {
+	accepted := func(target string) bool { return len(want.Targets) == 0 || slices.Contains(want.Targets, target) }
+	unknown := func(text string, words ...string) fault {
+		return fault{reason: HealthUnknown, text: text + said(words...)}
 	}
 	switch {
 	case !accepted(a.TargetRevision):
-		return fmt.Sprintf("points at %s", a.TargetRevision)
+		return unknown("points at " + a.TargetRevision)
 	case a.Phase == "":
-		return "was never synced"
+		return unknown("was never synced", a.Condition)
+	case a.Phase == "Failed" || a.Phase == "Error":
+		return fault{reason: SyncFailed, text: "last operation is " + a.Phase + said(a.Message, a.Condition)}
+	case a.Phase != "Succeeded" && a.Live.notPulled() != "":
+		return fault{reason: ImageNotPulled, text: "cannot start: " + a.Live.notPulled()}
 	case a.Phase != "Succeeded":
-		return "last operation is " + a.Phase
+		return unknown("last operation is "+a.Phase, a.Message)
 	case a.FinishedAt.IsZero():
-		return "last operation has no end"
+		return unknown("last operation has no end")
 	case a.DryRun:
-		return "last operation was a dry run"
+		return unknown("last operation was a dry run")
 	case a.Partial:
-		return "last operation synced only some resources"
+		return unknown("last operation synced only some resources")
 	case !want.AnyOperation && a.SyncedRevision != want.Revision:
-		return "last operation synced " + a.SyncedRevision.Short()
+		return unknown("last operation synced "+a.SyncedRevision.Short(), a.Condition)
 	case !want.AnyOperation && !accepted(a.SyncedTarget):
-		return "last operation synced " + a.SyncedTarget
+		return unknown("last operation synced "+a.SyncedTarget, a.Condition)
 	case a.ComparedRevision != want.Revision:
-		return "compared with " + orNothing(a.ComparedRevision)
+		return unknown("compared with "+orNothing(a.ComparedRevision), a.Condition)
 	case a.SyncStatus != "Synced":
-		return "is " + orUnknown(a.SyncStatus)
+		return unknown("is "+orUnknown(a.SyncStatus), a.Condition)
 	case a.ReconciledAt.Before(a.FinishedAt):
-		return "not reconciled since the operation finished"
+		return unknown("not reconciled since the operation finished")
+	case a.Health != "Healthy" && a.Live.notPulled() != "":
+		return fault{reason: ImageNotPulled, text: "is " + orUnknown(a.Health) + ": " + a.Live.notPulled()}
 	case a.Health != "Healthy":
-		return "is " + orUnknown(a.Health)
+		return unknown("is "+orUnknown(a.Health), a.HealthMessage, a.Live.trouble(), a.Condition)
+	}
+	return a.Live.fault()
+}
+
+// unwell reports whether the Pods may tell more about what Argo CD says.
+func (a Application) unwell() bool {
+	return a.Phase != "" && (a.Phase != "Succeeded" || a.Health != "Healthy")
+}
+
+// local reports whether the Application's destination is the cluster that Argo
+// CD runs in. Argo CD names it "in-cluster" and knows it by this address.
+func (a Application) local() bool {
+	return a.Cluster == "in-cluster" || a.Server == "https://kubernetes.default.svc"
+}
+
+// said is what somebody else says, the first who says anything; behind a colon,
+// so that an empty one leaves no trace.
+func said(words ...string) string {
+	for _, text := range words {
+		if text = brief(text); text != "" {
+			return ": " + text
+		}
 	}
 	return ""
 }

@@ -133,3 +133,19 @@ func PlanCapture(s *State, commit gitrepo.Hash, version snapshot.Version) (Step,
 	}
 	return captureStep(s, commit, version), nil
 }
+
+// PlanTag returns the step that captures a tagged commit by hand: its version
+// is what the tag says, wherever that stands among the others. A version that
+// exists is refused, and a name that says none is an error.
+func PlanTag(s *State, tag string, commit gitrepo.Hash) (Step, error) {
+	version, ok := SourceTag(s.Pipeline, tag)
+	if !ok {
+		return Step{}, fmt.Errorf("tag %s is not of the form %q that source.tags asks for", tag, s.Pipeline.Source.Tags)
+	}
+	if s.Tags[version] != "" {
+		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
+	}
+	step := captureStep(s, commit, version)
+	step.Tag = tag
+	return step, nil
+}

@@ -1,16 +1,19 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/render"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
 // observeApplications asks Argo CD, and finds the commit that the first
@@ -25,21 +28,26 @@ func (e *Engine) observeApplications(ctx context.Context, s *State) error {
 	if err != nil {
 		return err
 	}
-	visible := func(name string) bool { return len(e.Environments) == 0 || slices.Contains(e.Environments, name) }
 	for i := range s.Environments {
 		state := &s.Environments[i]
-		state.ApplicationsKnown = visible(state.Name)
+		state.ApplicationsKnown = e.sees(state.Name)
 		for _, a := range applications {
 			if a.Environment == state.Name {
 				state.Applications = append(state.Applications, a)
 			}
 		}
 	}
-	if !visible(first.Name) {
+	e.observePods(ctx, s, applications)
+	if !e.sees(first.Name) {
 		s.CandidateWait = Wait{Environment: first.Name, Reason: HealthUnknown, Detail: "its Applications are not visible from here"}
 		return nil
 	}
 	return e.observeCandidate(ctx, s, first, applications)
+}
+
+// sees reports whether an environment's Applications are visible from here.
+func (e *Engine) sees(environment string) bool {
+	return len(e.Environments) == 0 || slices.Contains(e.Environments, environment)
 }
 
 // observeCandidate finds the source commit that every Application of the first
@@ -49,30 +57,40 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 		s.CandidateWait = Wait{Environment: first.Name, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 		return nil
 	}
-	if s.ConfigFault != "" {
+	if s.ConfigFault != "" || !s.Pipeline.Source.Captures(config.CaptureSync) {
 		return nil // said once, as a reason of its own
 	}
-	mine := map[string][]Application{}
-	var commit gitrepo.Hash
+	var deploying []Application
 	for _, a := range applications {
-		if a.Environment != "" && a.Environment != first.Name || !sameRepository(a.RepoURL, e.Repo.URL()) || !below(a.Path, first) {
-			continue
+		if (a.Environment == "" || a.Environment == first.Name) && SameRepository(a.RepoURL, e.Repo.URL()) && below(a.Path, first) {
+			deploying = append(deploying, a)
 		}
-		if commit != "" && a.ComparedRevision != commit {
-			return wait(HealthUnknown, "Applications are at different commits: %s, %s", orNothing(commit), orNothing(a.ComparedRevision))
+	}
+	if len(deploying) == 0 {
+		return wait(HealthUnknown, "no Application deploys %s", first.Path)
+	}
+	// In one order, so that the same state is always described in the same words.
+	slices.SortFunc(deploying, func(a, b Application) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Namespace, b.Namespace))
+	})
+	commit := deploying[0].ComparedRevision
+	mine := map[string][]Application{}
+	for _, a := range deploying {
+		if a.ComparedRevision != commit {
+			return wait(HealthUnknown, "Applications are at different commits: %s at %s, %s at %s",
+				deploying[0].Name, orNothing(commit), a.Name, orNothing(a.ComparedRevision))
 		}
 		folder := path.Clean(a.Path)
-		mine[folder], commit = append(mine[folder], a), a.ComparedRevision
+		mine[folder] = append(mine[folder], a)
 	}
-	switch {
-	case len(mine) == 0:
-		return wait(HealthUnknown, "no Application deploys %s", first.Path)
+	captured := s.capturedSources()
+	switch version, known := captured[commit]; {
 	case commit == "":
 		return wait(HealthUnknown, "no Application was compared yet")
-	case s.Newest != nil && s.Newest.Source == commit:
-		return wait(AlreadyThere, "%s is snapshot %s", commit.Short(), s.Newest.Lock.Version)
+	case known:
+		return wait(AlreadyThere, "%s is snapshot %s", commit.Short(), version)
 	}
-	newer, err := e.isNewer(ctx, s, commit)
+	newer, err := e.isNewer(ctx, s, commit, captured)
 	if err != nil {
 		return err
 	}
@@ -91,52 +109,44 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 		return wait(HealthUnknown, "%s: %v", commit.Short(), err)
 	}
 	want := Expectation{Revision: commit, AnyOperation: true, Settle: e.Settle}
+	var finished time.Time
 	for _, application := range discovered {
 		if len(mine[application.Path]) == 0 {
 			return wait(HealthUnknown, "no Application deploys %s", application.Path)
 		}
 		for _, a := range mine[application.Path] {
-			if ok, missing := a.Deployed(want, s.Now); !ok {
-				err := wait(HealthUnknown, "Application %s %s", a.Name, missing)
-				if a.missing(want) == "" {
-					s.CandidateWait.Until = a.settled(want)
-				}
+			if fault := a.fault(want, s.Now); fault.text != "" {
+				err := wait(fault.reason, "Application %s %s", a.Name, fault.text)
+				s.CandidateWait.Until = fault.until
 				return err
+			}
+			if a.SyncedRevision == commit {
+				finished = later(finished, a.FinishedAt)
 			}
 		}
 	}
-	s.Candidate = &Candidate{Commit: commit}
+	s.Candidate = &Candidate{Commit: commit, SyncFinished: finished}
 	return nil
 }
 
-// isNewer reports whether a commit of the source branch comes after the one
-// that was captured last. The branch's tip always does.
-func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash) (bool, error) {
+// isNewer reports whether a commit of the source branch comes after what was
+// captured. The branch's tip always does.
+func (e *Engine) isNewer(ctx context.Context, s *State, commit gitrepo.Hash, captured map[gitrepo.Hash]snapshot.Version) (bool, error) {
 	if commit == s.SourceTip {
 		return true, nil
 	}
-	err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.SourceTip}, gitrepo.FetchOptions{Depth: historyDepth * 4, CommitsOnly: true})
+	err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.SourceTip}, gitrepo.FetchOptions{Depth: sourceHistory, CommitsOnly: true})
 	if err != nil {
 		return false, err
 	}
-	onBranch, err := gitrepo.IsAncestor(e.Repo, commit, s.SourceTip)
-	if errors.Is(err, gitrepo.ErrNotFound) {
-		// Further back than what was fetched: Dev lags behind by that many
-		// commits, or runs another branch.
-		return false, nil
-	}
-	if err != nil || !onBranch {
+	// One that is further back than what was fetched: Dev lags behind by that
+	// many commits, or runs another branch.
+	onBranch, _, err := reachable(e.Repo, []gitrepo.Hash{s.SourceTip}, []gitrepo.Hash{commit})
+	if err != nil || !onBranch[commit] {
 		return false, err
 	}
-	if s.Newest == nil {
-		return true, nil
-	}
-	captured, err := gitrepo.IsAncestor(e.Repo, commit, s.Newest.Source)
-	if errors.Is(err, gitrepo.ErrNotFound) {
-		// The captured commit lies further back than what was fetched.
-		return true, nil
-	}
-	return !captured, err
+	before, _, err := reachable(e.Repo, slices.Collect(maps.Keys(captured)), []gitrepo.Hash{commit})
+	return !before[commit], err
 }
 
 // below reports whether an Application's path is the environment's or lies

@@ -21,11 +21,12 @@ type Captured struct {
 	objects  []gitrepo.Object
 }
 
-// Prepare works out the snapshot of a source commit: it renders every
+// Prepare works out the snapshot of a capture's source commit: it renders every
 // application of every environment, resolves every image, and builds the
-// commit. It writes nothing anywhere.
-func (e *Engine) Prepare(ctx context.Context, commit gitrepo.Hash, version snapshot.Version) (*Captured, error) {
-	step := "capture " + version.String()
+// commit. It writes nothing anywhere. Of the step it needs Commit, Version and
+// Tag.
+func (e *Engine) Prepare(ctx context.Context, of Step) (*Captured, error) {
+	commit, step := of.Commit, "capture "+of.Version.String()
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
@@ -47,8 +48,8 @@ func (e *Engine) Prepare(ctx context.Context, commit gitrepo.Hash, version snaps
 		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
 	}
 	lock := &snapshot.Lock{
-		Version: version,
-		Source:  snapshot.Source{Repository: repositoryKey(e.Repo.URL()), Branch: pipeline.Source.Branch, Commit: string(commit)},
+		Version: of.Version,
+		Source:  snapshot.Source{Repository: repositoryKey(e.Repo.URL()), Branch: pipeline.Source.Branch, Commit: string(commit), Tag: of.Tag},
 	}
 	lock.Tools.Kustomize, lock.Tools.Helm = render.Versions()
 	if lock.Images, err = e.resolve(ctx, pipeline, used, commit.Short()); err != nil {
@@ -133,10 +134,11 @@ func renders(ctx context.Context, tree fs.FS, p *config.Pipeline, applications a
 // executeCapture publishes a snapshot: images first, into the registry of
 // every environment that follows the first, then tag and ledgers in one push.
 func (e *Engine) executeCapture(ctx context.Context, s *State, step Step) error {
-	captured, err := e.Prepare(ctx, step.Commit, step.Version)
+	captured, err := e.Prepare(ctx, step)
 	if err != nil {
 		return err
 	}
+	e.Hops.reach(step, atCaptured, e.now())
 	return e.publish(ctx, s, step, captured)
 }
 
@@ -150,6 +152,12 @@ func (e *Engine) publish(ctx context.Context, s *State, step Step, captured *Cap
 			return err
 		}
 	}
+	if step.Tag != "" {
+		if err := e.releaseCapture(ctx, s, step, captured); err != nil {
+			return err
+		}
+	}
+	e.Hops.reach(step, atMirrored, e.now())
 	push := gitrepo.Push{
 		Updates: []gitrepo.Update{{Ref: step.Version.Ref(), New: captured.Snapshot.ID}},
 		Objects: captured.objects,
@@ -169,5 +177,9 @@ func (e *Engine) publish(ctx context.Context, s *State, step Step, captured *Cap
 			return err
 		}
 	}
-	return e.Repo.Push(ctx, push)
+	if err := e.Repo.Push(ctx, push); err != nil {
+		return err
+	}
+	e.Hops.reach(step, atPushed, e.now())
+	return nil
 }

@@ -27,6 +27,9 @@ type Engine struct {
 	// Applications is how Argo CD is seen. Nil: not at all; then nothing is
 	// captured or recorded by itself, and promotions by hand still work.
 	Applications Applications
+	// Live is how the Pods of that cluster are seen. Nil: not at all; then Argo
+	// CD's word is all there is.
+	Live Live
 	// Environments, when not empty, limits the ones whose Applications are
 	// visible from here; others are recorded by the hook of their own cluster.
 	Environments []string
@@ -42,13 +45,17 @@ type Engine struct {
 	Concurrency int
 	// Progress, when set, is told how far a mirror is.
 	Progress func(step string, p mirror.Progress)
+	// Hops, when set, keeps the timelines of promotions.
+	Hops *Hops
+
+	memory memory
 }
 
 func (e *Engine) now() time.Time {
 	if e.Now != nil {
-		return e.Now().UTC().Truncate(time.Second)
+		return e.Now().UTC()
 	}
-	return time.Now().UTC().Truncate(time.Second)
+	return time.Now().UTC()
 }
 
 func (e *Engine) log() *slog.Logger {
@@ -69,15 +76,17 @@ func (e *Engine) identity(p *config.Pipeline) snapshot.Identity {
 	return snapshot.Identity{Name: p.Identity.Name, Email: p.Identity.Email}
 }
 
-// maxSteps bounds one Reconcile. A pipeline needs at most a capture, and a
-// record and a promotion for each environment, before it has to wait for Argo
-// CD or people; more would be a loop.
-func maxSteps(s *State) int { return 2 + 3*len(s.Environments) }
+// maxSteps bounds one Reconcile. A pipeline needs at most a capture, one for
+// each tag that people set, and a record and a promotion for each environment,
+// before it has to wait for Argo CD or people; more would be a loop.
+func maxSteps(s *State) int { return 2 + len(s.Tagged) + 3*len(s.Environments) }
 
 // Result is what a Reconcile did and what it left for later.
 type Result struct {
 	Done  []Step `json:"done"`
 	Waits []Wait `json:"waits"`
+	// Warnings are what people should know although it holds nothing up.
+	Warnings []Wait `json:"warnings,omitempty"`
 }
 
 // Reconcile brings the pipeline as far as it can go now. A lost race is
@@ -87,16 +96,18 @@ type Result struct {
 func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 	var result Result
 	failed := map[string]error{}
-	for lost, n := 0, 0; ; n++ {
+	for lost, n, most := 0, 0, 0; ; n++ {
 		state, err := e.Observe(ctx)
 		if err != nil {
 			return result, err
 		}
+		e.Hops.see(state, e.now())
 		decision := Plan(state)
-		result.Waits = decision.Waits
+		result.Waits, result.Warnings = decision.Waits, state.Warnings
 		step, ok := nextStep(decision, failed)
-		if !ok || n >= maxSteps(state)+lost {
-			if behind(state) {
+		most = max(most, maxSteps(state))
+		if !ok || n >= most+lost {
+			if waiting := behind(state); len(waiting) > 0 && e.memory.pokeFor(waiting, e.now()) {
 				e.poke(ctx, state)
 			}
 			return result.finish(failed)
@@ -126,10 +137,11 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 	}
 }
 
-// behind reports whether an environment's Applications do not point at what its
-// ledger names: somebody else moved it (a person, another hook), or a poke got
-// lost.
-func behind(s *State) bool {
+// behind lists the environments whose Applications do not point at what the
+// ledger names, and that: somebody else moved it (a person, another hook), or a
+// poke got lost.
+func behind(s *State) []string {
+	var waiting []string
 	for _, e := range s.Environments {
 		if !e.ApplicationsKnown || e.Snapshot == nil {
 			continue
@@ -139,11 +151,12 @@ func behind(s *State) bool {
 			if !slices.ContainsFunc(e.Applications, func(a Application) bool {
 				return matches(a, target) && slices.Contains(accepted, a.TargetRevision)
 			}) {
-				return true
+				waiting = append(waiting, e.Name+" "+e.Snapshot.Lock.Version.String())
+				break
 			}
 		}
 	}
-	return false
+	return waiting
 }
 
 // maxLostRaces bounds how often one Reconcile plans again after another writer
@@ -178,6 +191,8 @@ func (r Result) finish(failed map[string]error) (Result, error) {
 // atomic push; an error before it has changed nothing in git. A
 // *gitrepo.RefMovedError in the chain means that somebody else was faster.
 func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
+	e.Hops.begin(s, step, e.now())
+	defer e.Hops.drop(step)
 	var err error
 	switch step.Kind {
 	case Capture:
@@ -197,6 +212,7 @@ func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
 		return stepError(step.String(), sideGit, err)
 	}
 	e.poke(ctx, s)
+	e.Hops.reach(step, atPoked, e.now())
 	return nil
 }
 

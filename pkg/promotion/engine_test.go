@@ -64,12 +64,12 @@ func TestTrain(t *testing.T) {
 func TestSnapshotIsDeterministic(t *testing.T) {
 	s := newShop(t)
 	tip := s.refs()["refs/heads/main"]
-	a, err := s.engine(nil).Prepare(t.Context(), tip, version(t, "shop/v0.1.0"))
+	a, err := s.engine(nil).Prepare(t.Context(), Step{Commit: tip, Version: version(t, "shop/v0.1.0")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.clock = s.clock.Add(1e12)
-	b, err := s.engine(nil).Prepare(t.Context(), tip, version(t, "shop/v0.1.0"))
+	b, err := s.engine(nil).Prepare(t.Context(), Step{Commit: tip, Version: version(t, "shop/v0.1.0")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestMovedTag(t *testing.T) {
 	gitrepotest.MustFetch(t, s.people, gitrepo.FetchOptions{Depth: 1}, main)
 	side, sideObjects := gitrepotest.Commit(t, s.people, gitrepotest.Files{"evil": "1"}, "side", main)
 	gitrepotest.MustPush(t, s.people, gitrepo.Push{Updates: []gitrepo.Update{{Ref: "refs/heads/side", New: side}}, Objects: sideObjects})
-	captured, err := s.engine(nil).Prepare(t.Context(), side, version(t, "shop/v0.1.0"))
+	captured, err := s.engine(nil).Prepare(t.Context(), Step{Commit: side, Version: version(t, "shop/v0.1.0")})
 	if err != nil {
 		t.Fatal(err)
 	}

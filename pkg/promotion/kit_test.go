@@ -225,6 +225,10 @@ type argo struct {
 	pokes        int
 	// broken Applications never become healthy.
 	broken map[string]bool
+	// workloads, when set, says what of an Application may have Pods.
+	workloads func(Application) []Workload
+	// silent: what is there already is compared, and not synced again.
+	silent bool
 	err    error
 }
 
@@ -302,8 +306,18 @@ func (a *argo) set(name string, app Application, revision gitrepo.Hash) {
 	if a.broken[name] {
 		app.Health = "Degraded"
 	}
+	if a.workloads != nil {
+		if app.Cluster == "" {
+			app.Cluster = "in-cluster"
+		}
+		app.Workloads = a.workloads(app)
+	}
+	before := a.applications[name]
 	app.SyncedRevision, app.ComparedRevision = revision, revision
 	app.FinishedAt, app.ReconciledAt, app.HealthSince = a.shop.clock, a.shop.clock, a.shop.clock
+	if a.silent && before.Name != "" {
+		app.SyncedRevision, app.FinishedAt = before.SyncedRevision, before.FinishedAt
+	}
 	a.applications[name] = app
 }
 

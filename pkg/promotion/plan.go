@@ -33,6 +33,8 @@ type Step struct {
 	Version snapshot.Version `json:"version"`
 	// Commit is the source commit of a capture.
 	Commit gitrepo.Hash `json:"commit,omitempty"`
+	// Tag is why a capture is made, if a person set one on the commit.
+	Tag string `json:"tag,omitempty"`
 	// Environment of a promotion or record.
 	Environment string `json:"environment,omitempty"`
 	// Into are the environments that a capture enters right away.
@@ -64,10 +66,15 @@ const (
 
 func (s Step) String() string {
 	switch {
-	case s.Kind == Capture && len(s.Into) > 0:
-		return fmt.Sprintf("capture %s into %s", s.Version, strings.Join(s.Into, ", "))
 	case s.Kind == Capture:
-		return fmt.Sprintf("capture %s", s.Version)
+		text := fmt.Sprintf("capture %s", s.Version)
+		if s.Tag != "" {
+			text += " of tag " + s.Tag
+		}
+		if len(s.Into) > 0 {
+			text += " into " + strings.Join(s.Into, ", ")
+		}
+		return text
 	case s.Rollback:
 		return fmt.Sprintf("rollback %s to %s", s.Environment, s.Version)
 	case s.Kind == Record:
@@ -101,9 +108,12 @@ func Plan(s *State) Decision {
 		}
 		d.add(planRecord(s, e))
 	}
-	if s.Candidate != nil {
+	d.Waits = append(d.Waits, s.TagWaits...)
+	d.Steps = append(d.Steps, planTags(s)...)
+	switch {
+	case s.Candidate != nil && !slices.ContainsFunc(s.Tagged, func(c Candidate) bool { return c.Commit == s.Candidate.Commit }):
 		d.Steps = append(d.Steps, planCapture(s))
-	} else if s.CandidateWait.Reason != "" {
+	case s.Candidate == nil && s.CandidateWait.Reason != "":
 		d.Waits = append(d.Waits, s.CandidateWait)
 	}
 	for _, e := range s.Environments {
@@ -125,6 +135,21 @@ func (d *Decision) add(step *Step, wait *Wait) {
 
 func planCapture(s *State) Step {
 	return captureStep(s, s.Candidate.Commit, s.nextVersion())
+}
+
+// planTags captures every tag, lowest version first. Only the highest enters an
+// environment right away, so that no release is replaced the moment it arrives.
+func planTags(s *State) []Step {
+	var steps []Step
+	for i, c := range s.Tagged {
+		step := captureStep(s, c.Commit, c.Version)
+		step.Tag = c.Tag
+		if i < len(s.Tagged)-1 {
+			step.Into = nil
+		}
+		steps = append(steps, step)
+	}
+	return steps
 }
 
 func captureStep(s *State, commit gitrepo.Hash, version snapshot.Version) Step {
@@ -150,7 +175,7 @@ func planRecord(s *State, e Environment) (*Step, *Wait) {
 	}
 	seen := e.look(s)
 	if seen.missing != "" {
-		return nil, &Wait{Environment: e.Name, Version: current.Snapshot.String(), Reason: HealthUnknown, Detail: seen.missing, Until: seen.until}
+		return nil, &Wait{Environment: e.Name, Version: current.Snapshot.String(), Reason: seen.reason, Detail: seen.missing, Until: seen.until}
 	}
 	return &Step{Kind: Record, Environment: e.Name, Version: current.Snapshot, Evidence: seen.evidence}, nil
 }
@@ -161,33 +186,29 @@ type sight struct {
 	evidence []snapshot.Evidence
 	// since all of them are healthy.
 	since time.Time
-	// missing is the first thing that is not proven; empty when everything is.
+	// missing is the first thing that is not proven, reason its name; empty when
+	// everything is.
 	missing string
+	reason  Reason
 	// until is when time alone will have changed that; zero otherwise.
 	until time.Time
 }
 
-// look asks every Application of the environment. An Application that the
-// snapshot does not change is not synced by Argo CD, so the comparison with the
-// snapshot counts and an older operation is accepted.
+// look asks every Application of the environment.
 func (e Environment) look(s *State) sight {
 	if !e.ApplicationsKnown {
-		return sight{missing: "Argo CD cannot be asked from here"}
+		return sight{reason: HealthUnknown, missing: "Argo CD cannot be asked from here"}
 	}
-	want := Expectation{Revision: e.Snapshot.ID, Targets: targetsOf(*e.Snapshot), AnyOperation: true, Settle: s.Settle}
+	want := expectation(s, *e.Snapshot)
 	var seen sight
 	for _, target := range e.Targets {
 		i := slices.IndexFunc(e.Applications, func(a Application) bool { return matches(a, target) })
 		if i < 0 {
-			return sight{missing: fmt.Sprintf("no Application for %s", target)}
+			return sight{reason: HealthUnknown, missing: fmt.Sprintf("no Application for %s", target)}
 		}
 		a := e.Applications[i]
-		if ok, missing := a.Deployed(want, s.Now); !ok {
-			fault := sight{missing: fmt.Sprintf("Application %s %s", a.Name, missing)}
-			if a.missing(want) == "" {
-				fault.until = a.settled(want)
-			}
-			return fault
+		if fault := a.fault(want, s.Now); fault.text != "" {
+			return sight{reason: fault.reason, missing: fmt.Sprintf("Application %s %s", a.Name, fault.text), until: fault.until}
 		}
 		seen.since = later(seen.since, a.HealthSince)
 		seen.evidence = append(seen.evidence, snapshot.Evidence{
@@ -196,6 +217,8 @@ func (e Environment) look(s *State) sight {
 			Revision:    a.ComparedRevision,
 			Health:      a.Health,
 			FinishedAt:  a.FinishedAt,
+			Pods:        a.Live.pods(),
+			Digests:     a.Live.digests(),
 		})
 	}
 	return seen

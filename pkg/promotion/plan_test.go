@@ -157,11 +157,11 @@ func TestSameRepository(t *testing.T) {
 		{"https://user:secret@git.example/shop.git", "http://git.example/shop.git/"},
 		{"git@git.example:team/shop.git", "ssh://git@git.example/team/shop"},
 	} {
-		if !sameRepository(same[0], same[1]) {
+		if !SameRepository(same[0], same[1]) {
 			t.Errorf("%s and %s differ", same[0], same[1])
 		}
 	}
-	if sameRepository("https://git.example/shop", "https://git.example/shop2") {
+	if SameRepository("https://git.example/shop", "https://git.example/shop2") {
 		t.Error("different repositories are the same")
 	}
 }

@@ -3,6 +3,7 @@ package promotion
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
@@ -46,6 +47,10 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 	if _, err := e.mirrorInto(ctx, step.String(), pipeline, target.Lock, configured, false); err != nil {
 		return err
 	}
+	if err := e.release(ctx, step.String(), pipeline, target.Lock, configured); err != nil {
+		return err
+	}
+	e.Hops.reach(step, atMirrored, e.now())
 	if step.Rollback {
 		return e.pushEntry(ctx, s, environment, step, target)
 	}
@@ -81,7 +86,11 @@ func (e *Engine) pushEntry(ctx context.Context, s *State, environment Environmen
 	if err := e.append(s, environment, step, target, &push); err != nil {
 		return err
 	}
-	return e.Repo.Push(ctx, push)
+	if err := e.Repo.Push(ctx, push); err != nil {
+		return err
+	}
+	e.Hops.reach(step, atPushed, e.now())
+	return nil
 }
 
 // executeRecord writes evidence; nothing moves but the ledger.
@@ -96,22 +105,28 @@ func (e *Engine) executeRecord(ctx context.Context, s *State, step Step) error {
 // append adds the ledger entry of a step to a push.
 func (e *Engine) append(s *State, environment Environment, step Step, target snapshot.Snapshot, push *gitrepo.Push) error {
 	current := environment.Current()
+	now := s.Now.Truncate(time.Second) // as commits keep it
 	entry := snapshot.Entry{
 		Event:        snapshot.EventPromote,
-		When:         s.Now,
+		When:         now,
 		Environment:  environment.Name,
 		Snapshot:     step.Version,
 		SourceCommit: target.Source,
 		From:         current.Snapshot,
-		Since:        s.Now,
+		Since:        now,
 		Gates:        step.Gates,
 		ApprovedBy:   step.ApprovedBy,
 		Actor:        e.Actor,
 	}
+	if tag := target.Lock.Source.Tag; tag != "" && step.Kind == Promote && !step.Rollback && directlyAfterFirst(s.Pipeline, environment.Environment) {
+		// What usually proves a snapshot fit to enter here was not asked.
+		skipped := snapshot.Verdict{Gate: s.Pipeline.First().Name, Result: "skip", Detail: "captured because of the tag " + tag}
+		entry.Gates = append([]snapshot.Verdict{skipped}, step.Gates...)
+	}
 	switch {
 	case step.Kind == Record:
 		entry.Event, entry.Since, entry.From, entry.Hold = snapshot.EventDeployed, current.Since, current.From, current.Hold
-		entry.Deployed, entry.Applications = s.Now, step.Evidence
+		entry.Deployed, entry.Applications = now, step.Evidence
 	case step.Rollback:
 		entry.Event = snapshot.EventRollback
 		entry.Hold = fmt.Sprintf("rolled back from %s: %s", current.Snapshot, step.Reason)

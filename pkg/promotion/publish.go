@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
@@ -13,10 +14,15 @@ import (
 // before, so that a person can look at it in between. It keeps the promises of
 // [Engine.Execute]. The snapshot must be the step's own.
 func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Captured) error {
-	if made := captured.Snapshot; step.Kind != Capture || made.Lock.Version != step.Version || made.Source != step.Commit {
+	if made := captured.Snapshot; step.Kind != Capture || made.Lock.Version != step.Version || made.Source != step.Commit || made.Lock.Source.Tag != step.Tag {
 		return fmt.Errorf("%s: the snapshot prepared is %s of %s", step, made.Lock.Version, made.Source.Short())
 	}
-	if err := e.publish(ctx, s, step, captured); err != nil {
+	err := e.publish(ctx, s, step, captured)
+	var no *RefusedError
+	if errors.As(err, &no) {
+		return no
+	}
+	if err != nil {
 		return stepError(step.String(), sideGit, err)
 	}
 	e.poke(ctx, s)
@@ -30,5 +36,9 @@ func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Cap
 // that a registry which lost something is repaired.
 func (e *Engine) Mirror(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (mirror.Report, error) {
 	step := fmt.Sprintf("mirror %s to %s", lock.Version, environment.Name)
-	return e.mirrorInto(ctx, step, p, lock, environment, directlyAfterFirst(p, environment))
+	report, err := e.mirrorInto(ctx, step, p, lock, environment, directlyAfterFirst(p, environment))
+	if err != nil {
+		return report, err
+	}
+	return report, e.release(ctx, step, p, lock, environment)
 }

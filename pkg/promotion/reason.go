@@ -23,6 +23,14 @@ const (
 	InvalidConfig     Reason = "CONFIG_INVALID"
 	DamagedSnapshot   Reason = "SNAPSHOT_DAMAGED"
 	LedgerUnavailable Reason = "LEDGER_UNREADABLE"
+	TagExpected       Reason = "TAG_EXPECTED"
+	TagNotVersion     Reason = "TAG_NOT_A_VERSION"
+	TagNotOnBranch    Reason = "TAG_NOT_ON_BRANCH"
+	TagOlder          Reason = "TAG_OLDER"
+	TagDiffers        Reason = "TAG_DIFFERS"
+	DigestMismatch    Reason = "DIGEST_MISMATCH"
+	ImageNotPulled    Reason = "IMAGE_NOT_PULLED"
+	SyncFailed        Reason = "SYNC_FAILED"
 )
 
 // Help is one line for the person who reads the reason: what it means and what
@@ -45,6 +53,14 @@ var reasonHelp = map[Reason]string{
 	InvalidConfig:     "propagator.yaml on the source branch cannot be used, so nothing new is captured; the newest snapshot's configuration stays in force until it is corrected",
 	DamagedSnapshot:   "the tag does not name a snapshot that Propagator made, so nothing is promoted to it; if it is a mistake, delete the tag",
 	LedgerUnavailable: "the environment's branch cannot be read as a ledger; nobody but Propagator may write to it",
+	TagExpected:       "commits are captured when a person sets a tag of this form: git tag <tag> <commit> && git push origin <tag>",
+	TagNotVersion:     "the name of the tag has the form that is captured, but * does not stand for a version such as 1.5.0; it is left alone",
+	TagNotOnBranch:    "only commits of the source branch are captured by themselves; merge first and set the tag there, or capture it by hand: propagator snapshot create --commit <tag>",
+	TagOlder:          "the tag's version is below the newest snapshot's, so it is not captured by itself; by hand: propagator snapshot create --commit <tag>",
+	TagDiffers:        "the tag names another commit than the snapshot of its version, and a snapshot never changes; set a tag with a higher version on the commit that is meant",
+	DigestMismatch:    "a Pod runs another digest than the snapshot has; find out who set it (kubectl get pod -o yaml), and delete the Pod",
+	ImageNotPulled:    "a node cannot pull an image; check the cluster's pull Secret, and with: propagator mirror verify, that the registry has the image",
+	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",
 }
 
 // Wait is something that is not done now, and why.

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// sameRepository compares repository URLs as people write them: the scheme,
+// SameRepository compares repository URLs as people write them: the scheme,
 // credentials, a trailing .git and the spelling git@host:path do not matter.
-func sameRepository(a, b string) bool { return repositoryKey(a) == repositoryKey(b) }
+func SameRepository(a, b string) bool { return repositoryKey(a) == repositoryKey(b) }
 
 func repositoryKey(raw string) string {
 	key := strings.TrimSuffix(strings.TrimSuffix(raw, "/"), ".git")

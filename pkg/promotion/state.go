@@ -36,15 +36,28 @@ type State struct {
 	// captured yet; nil when there is none, CandidateWait then says why.
 	Candidate     *Candidate
 	CandidateWait Wait
+	// Tagged are the commits on which people set tags that are to be captured,
+	// lowest version first. TagWaits says which tags are not, and why.
+	Tagged   []Candidate
+	TagWaits []Wait
 	// Environments but the first, in the order of the configuration.
 	Environments []Environment
 	// Approvals found as tags.
 	Approvals []Approval
+	// Warnings are what people should know although it holds nothing up.
+	Warnings []Wait
 }
 
 // Candidate is a source commit ready to be captured.
 type Candidate struct {
 	Commit gitrepo.Hash
+	// Tag is the tag that asks for the capture and Version what it says; both
+	// are zero for a commit that the first environment runs.
+	Tag     string
+	Version snapshot.Version
+	// SyncFinished is when the last sync of the commit in the first environment
+	// ended; zero when none was needed, or the tag asks.
+	SyncFinished time.Time
 }
 
 // Environment is the state of one environment with a ledger.
@@ -152,7 +165,8 @@ func (s *State) Versions() []snapshot.Version {
 	return versions
 }
 
-// nextVersion is what a capture would be called now.
+// nextVersion is what a capture would be called now. A version that a person
+// has set a tag for is not given to anything else.
 func (s *State) nextVersion() snapshot.Version {
 	newest := snapshot.Version{Pipeline: s.Pipeline.Name}
 	for v := range s.Tags {
@@ -160,7 +174,59 @@ func (s *State) nextVersion() snapshot.Version {
 			newest = v
 		}
 	}
+	for _, c := range s.Tagged {
+		if c.Version.Compare(newest) > 0 {
+			newest = c.Version
+		}
+	}
 	return newest.NextMinor()
+}
+
+// oldest is the lowest version of all snapshots; zero when there is none.
+func (s *State) oldest() snapshot.Version {
+	var oldest snapshot.Version
+	for v := range s.Tags {
+		if oldest.IsZero() || v.Compare(oldest) < 0 {
+			oldest = v
+		}
+	}
+	return oldest
+}
+
+// captured holds the snapshots that were read: the newest, and those that the
+// environments point at.
+func (s *State) captured() map[snapshot.Version]snapshot.Snapshot {
+	known := map[snapshot.Version]snapshot.Snapshot{}
+	if s.Newest != nil {
+		known[s.Newest.Lock.Version] = *s.Newest
+	}
+	for _, e := range s.Environments {
+		if e.Snapshot != nil {
+			known[e.Snapshot.Lock.Version] = *e.Snapshot
+		}
+	}
+	return known
+}
+
+// capturedSources holds source commits that were captured: that of the newest
+// snapshot, and when a person's tag made that one, so that a higher version may
+// be an older commit, everything that the ledgers name as well.
+func (s *State) capturedSources() map[gitrepo.Hash]snapshot.Version {
+	sources := map[gitrepo.Hash]snapshot.Version{}
+	if s.Newest == nil {
+		return sources
+	}
+	if s.Newest.Lock.Source.Tag != "" {
+		for _, e := range s.Environments {
+			for _, entry := range e.History {
+				if entry.SourceCommit != "" {
+					sources[entry.SourceCommit] = entry.Snapshot
+				}
+			}
+		}
+	}
+	sources[s.Newest.Source] = s.Newest.Lock.Version
+	return sources
 }
 
 // approvers lists who approved the version for the environment, sorted, each

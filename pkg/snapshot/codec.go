@@ -19,6 +19,7 @@ const maxLock = 8 << 20
 var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	commitPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	tagPattern    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 )
 
 // Encode writes the lock as YAML. Equal locks give equal bytes: lists are
@@ -135,6 +136,9 @@ func (c *lockChecker) lock(l *Lock) {
 	}
 	if !commitPattern.MatchString(l.Source.Commit) {
 		c.fault([]any{"source", "commit"}, "%q is not a full commit id", l.Source.Commit)
+	}
+	if l.Source.Tag != "" && !tagPattern.MatchString(l.Source.Tag) {
+		c.fault([]any{"source", "tag"}, "%q cannot be the tag of a commit and of an image", l.Source.Tag)
 	}
 	seen := map[string]int{}
 	for i, image := range l.Images {

@@ -257,7 +257,7 @@ func randomLock(r *rand.Rand) *Lock {
 	}
 	l := &Lock{
 		APIVersion: LockAPIVersion, Kind: LockKind, Version: Version{"shop", r.IntN(3), r.IntN(1000), r.IntN(1e9)},
-		Source: Source{odd(), odd(), hex(40)}, Tools: Tools{odd(), odd()},
+		Source: Source{Repository: odd(), Branch: odd(), Commit: hex(40), Tag: []string{"", "v1.5.0"}[r.IntN(2)]}, Tools: Tools{odd(), odd()},
 	}
 	for i := range r.IntN(6) {
 		image := Image{

@@ -51,11 +51,16 @@ func Build(r gitrepo.Objects, lock *Lock, identity Identity) (Snapshot, []gitrep
 	t.add(trailerEvent, "snapshot")
 	t.add(trailerSnapshot, lock.Version.String())
 	t.add(trailerSource, string(source))
+	t.add(trailerTag, lock.Source.Tag)
 	t.add(trailerReferenceSHA, string(source))
 	t.add(trailerReferenceAuthor, commit.Author.Name+" <"+commit.Author.Email+">")
 	t.add(trailerReferenceDate, timestamp(commit.Author.When))
 	t.add(trailerReferenceSubject, subject)
 	t.add(trailerReferenceRepo, lock.Source.Repository)
+	body := fmt.Sprintf("%d images, %d renders.", len(lock.Images), len(lock.Renders))
+	if lock.Source.Tag != "" {
+		body += fmt.Sprintf("\nCaptured because a person set the tag %s, without proof of a deployment.", lock.Source.Tag)
+	}
 	object := gitrepo.NewCommit(gitrepo.Commit{
 		Tree:      tree,
 		Parents:   []gitrepo.Hash{source},
@@ -63,7 +68,7 @@ func Build(r gitrepo.Objects, lock *Lock, identity Identity) (Snapshot, []gitrep
 		Committer: who,
 		Message: t.message(
 			fmt.Sprintf("snapshot %s of %s at %s", lock.Version, lock.Source.Branch, source.Short()),
-			fmt.Sprintf("%d images, %d renders.", len(lock.Images), len(lock.Renders)),
+			body,
 		),
 	})
 	s := Snapshot{ID: object.ID(), Tree: tree, Source: source, Lock: lock}

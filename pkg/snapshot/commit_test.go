@@ -107,6 +107,36 @@ Argocd-reference-commit-repourl: https://git.example/shop.git
 
 // TestBuildIsPure: whoever builds it, wherever and in whatever order things
 // were found, it is the same commit.
+// TestBuildOfTag: a capture that a person's tag asked for says so, in the lock
+// and in git log, and the tag is a part of what makes the commit's id.
+func TestBuildOfTag(t *testing.T) {
+	plain, list := built(t)
+	lock := lockOf(plain.Source)
+	lock.Source.Tag = "v1.4.0"
+	s, made, err := Build(stored(list...), lock, identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := stored(append(list, made...)...)
+	commit, err := gitrepo.ReadCommit(all, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"\nPropagator-Source-Tag: v1.4.0\n", "\nCaptured because a person set the tag v1.4.0, without proof of a deployment.\n"} {
+		if !strings.Contains(commit.Message, line) {
+			t.Errorf("the message lacks %q:\n%s", line, commit.Message)
+		}
+	}
+	read, err := Read(all, s.ID, s.Lock.Version)
+	if err != nil || read.Lock.Source.Tag != "v1.4.0" || s.ID == plain.ID {
+		t.Errorf("tag %q, id %s beside %s, %v", read.Lock.Source.Tag, s.ID.Short(), plain.ID.Short(), err)
+	}
+	lock.Source.Tag = "v1.4.0\nPropagator-Event: open"
+	if _, _, err := Build(stored(list...), lock, identity); err == nil {
+		t.Error("a tag of two lines was accepted")
+	}
+}
+
 func TestBuildIsPure(t *testing.T) {
 	commit, list := source(t, gitrepotest.Files{"a": "1"})
 	all := stored(list...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,14 +18,22 @@ type Evidence struct {
 	Revision    gitrepo.Hash
 	Health      string
 	FinishedAt  time.Time
+	// Pods is how many Pods were seen to run what the lock says, Digests how many
+	// of its digests their runtimes confirmed. Zero where Pods are not visible.
+	Pods    int
+	Digests int
 }
 
 // line is the evidence as the ledger records it, words between blanks:
 //
-//	orders destination=in-cluster/shop-stage revision=3f2a… health=Healthy finished=2026-03-01T12:00:00Z
+//	orders destination=in-cluster/shop-stage revision=3f2a… health=Healthy finished=2026-03-01T12:00:00Z pods=2 digests=1
 func (e Evidence) line() string {
-	return fmt.Sprintf("%s destination=%s revision=%s health=%s finished=%s",
+	line := fmt.Sprintf("%s destination=%s revision=%s health=%s finished=%s",
 		word(e.Application), word(e.Destination), word(string(e.Revision)), word(e.Health), timestamp(e.FinishedAt))
+	if e.Pods > 0 {
+		line += fmt.Sprintf(" pods=%d digests=%d", e.Pods, e.Digests)
+	}
+	return line
 }
 
 // word escapes what would end a word, as in a URL: Argo CD's names of clusters
@@ -54,6 +63,7 @@ func parseEvidence(line string) (Evidence, error) {
 		fields[i] = unescaped
 	}
 	e := Evidence{Application: fields[0]}
+	var err error
 	for _, field := range fields[1:] {
 		key, value, _ := strings.Cut(field, "=")
 		switch key {
@@ -66,6 +76,14 @@ func parseEvidence(line string) (Evidence, error) {
 		case "finished":
 			if err := parseTimestamp(&e.FinishedAt, value); err != nil {
 				return e, err
+			}
+		case "pods":
+			if e.Pods, err = strconv.Atoi(value); err != nil {
+				return e, fmt.Errorf("pods=%s is not a number", value)
+			}
+		case "digests":
+			if e.Digests, err = strconv.Atoi(value); err != nil {
+				return e, fmt.Errorf("digests=%s is not a number", value)
 			}
 		}
 	}

@@ -64,7 +64,7 @@ type Entry struct {
 // Verdict is a gate's answer.
 type Verdict struct {
 	Gate   string
-	Result string // pass, wait or refuse
+	Result string // pass, skip, wait or refuse
 	Detail string
 }
 

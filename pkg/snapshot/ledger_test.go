@@ -18,7 +18,7 @@ func TestEntryMessage(t *testing.T) {
 	e.Hold, e.Override = "rolled back from shop/v1.6.0: it\nburns", "it burns"
 	e.Gates = []Verdict{{"approval", "pass", "ada, bob"}, {"soak", "pass", ""}}
 	e.ApprovedBy = []string{"ada", "bob"}
-	e.Applications = []Evidence{{"orders", "prod eu/shop", "4444444444444444444444444444444444444444", "Healthy", e.Since}}
+	e.Applications = []Evidence{{"orders", "prod eu/shop", "4444444444444444444444444444444444444444", "Healthy", e.Since, 3, 2}}
 	const want = `deployed shop/v1.5.0 to stage
 
 Propagator-Event: deployed
@@ -34,7 +34,7 @@ Propagator-Gate: soak pass
 Propagator-Approved-By: ada
 Propagator-Approved-By: bob
 Propagator-Override: it burns
-Propagator-Application: orders destination=prod%20eu/shop revision=4444444444444444444444444444444444444444 health=Healthy finished=2026-03-01T12:00:00Z
+Propagator-Application: orders destination=prod%20eu/shop revision=4444444444444444444444444444444444444444 health=Healthy finished=2026-03-01T12:00:00Z pods=3 digests=2
 Propagator-Actor: ada
 `
 	if diff := cmp.Diff(want, e.Message()); diff != "" {
@@ -80,7 +80,8 @@ func randomEntry(r *rand.Rand) Entry {
 	for range r.IntN(3) {
 		e.Gates = append(e.Gates, Verdict{"soak", "pass", free()})
 		e.ApprovedBy = append(e.ApprovedBy, "who"+free())
-		e.Applications = append(e.Applications, Evidence{"a" + free(), free(), "1111111111111111111111111111111111111111", free(), maybe(at())})
+		pods := r.IntN(3)
+		e.Applications = append(e.Applications, Evidence{"a" + free(), free(), "1111111111111111111111111111111111111111", free(), maybe(at()), pods, pods / 2})
 	}
 	return e
 }
@@ -202,7 +203,7 @@ func FuzzParseEntry(f *testing.F) {
 	f.Add(promoted().Message())
 	deployed := promoted()
 	deployed.Event = EventDeployed
-	deployed.Applications = []Evidence{{"orders", "prod eu/shop", "1111111111111111111111111111111111111111", "Healthy", deployed.When}}
+	deployed.Applications = []Evidence{{"orders", "prod eu/shop", "1111111111111111111111111111111111111111", "Healthy", deployed.When, 0, 0}}
 	deployed.Gates = []Verdict{{"approval", "pass", "ada"}}
 	f.Add(deployed.Message())
 	f.Add(Entry{Event: EventOpen, Environment: "stage"}.Message())

@@ -28,6 +28,9 @@ type Source struct {
 	Repository string `yaml:"repository" json:"repository"`
 	Branch     string `yaml:"branch" json:"branch"`
 	Commit     string `yaml:"commit" json:"commit"`
+	// Tag that a person set on the commit, if that is why it was captured:
+	// nobody asked then whether the first environment ran it.
+	Tag string `yaml:"tag,omitempty" json:"tag,omitempty"`
 }
 
 // Image is one image reference as the manifests write it, and what it meant at

@@ -21,6 +21,7 @@ const (
 	trailerEvent       = "Propagator-Event"
 	trailerSnapshot    = "Propagator-Snapshot"
 	trailerSource      = "Propagator-Source-Commit"
+	trailerTag         = "Propagator-Source-Tag"
 	trailerEnvironment = "Propagator-Environment"
 	trailerFrom        = "Propagator-From"
 	trailerSince       = "Propagator-Since"

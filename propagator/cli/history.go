@@ -46,6 +46,8 @@ type evidence struct {
 	Revision    gitrepo.Hash `json:"revision"`
 	Health      string       `json:"health"`
 	FinishedAt  time.Time    `json:"finishedAt,omitzero"`
+	Pods        int          `json:"pods,omitempty"`
+	Digests     int          `json:"digests,omitempty"`
 }
 
 func historyCommand(a *app) *cobra.Command {

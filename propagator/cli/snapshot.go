@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
 func snapshotCommand(a *app) *cobra.Command {
@@ -53,11 +54,14 @@ resolves every image to a digest, copies the images to the registries of the
 environments that follow the first one, and then sets the snapshot's tag.
 Environments with promote: auto and no gates take it at once.
 
-The hook does this by itself when Dev is healthy. By hand nobody checks that it
-is: the newest commit of the source branch is taken, or --commit.`,
+The hook does this by itself when Dev is healthy, or when a person sets a tag
+(source.capture). By hand nobody checks that Dev is: the newest commit of the
+source branch is taken, or --commit. A tag of the form that source.tags asks for
+also gives the version, and the images get it.`,
 		Example: `  propagator snapshot create
   propagator snapshot create --dry-run
-  propagator snapshot create --commit main --version v1.0.0`,
+  propagator snapshot create --commit main --version v1.0.0
+  propagator snapshot create --commit v1.4.0`,
 		Args: arguments(cobra.NoArgs),
 	}
 	f := cmd.Flags()
@@ -86,13 +90,13 @@ is: the newest commit of the source branch is taken, or --commit.`,
 		if err != nil {
 			return err
 		}
-		commit := state.SourceTip
+		commit, ref := state.SourceTip, ""
 		if revision != "" {
-			if commit, err = s.resolve(ctx, revision); err != nil {
+			if commit, ref, err = s.resolve(ctx, revision); err != nil {
 				return err
 			}
 		}
-		step, err := promotion.PlanCapture(state, commit, version)
+		step, err := planCapture(state, commit, ref, version)
 		if err != nil {
 			return err
 		}
@@ -105,8 +109,19 @@ is: the newest commit of the source branch is taken, or --commit.`,
 	return cmd
 }
 
+// planCapture is for a commit that was named by a ref, or by itself (""). A tag
+// that says a version is what is captured, unless another version is wanted.
+func planCapture(state *promotion.State, commit gitrepo.Hash, ref string, version snapshot.Version) (promotion.Step, error) {
+	if tag, ok := strings.CutPrefix(ref, gitrepo.Tags); ok {
+		if said, ok := promotion.SourceTag(state.Pipeline, tag); ok && (version.IsZero() || version == said) {
+			return promotion.PlanTag(state, tag, commit)
+		}
+	}
+	return promotion.PlanCapture(state, commit, version)
+}
+
 func (s *session) create(ctx context.Context, state *promotion.State, step promotion.Step, dryRun bool) (created, error) {
-	captured, err := s.Prepare(ctx, step.Commit, step.Version)
+	captured, err := s.Prepare(ctx, step)
 	if err != nil {
 		return created{}, err
 	}
@@ -145,14 +160,15 @@ func (s *session) afterCapture(ctx context.Context, captured *promotion.Captured
 	return s.mirrored(captured.Pipeline, captured.Snapshot.Lock, configured)
 }
 
-// resolve finds the commit that a branch, a tag or a full id names.
-func (s *session) resolve(ctx context.Context, revision string) (gitrepo.Hash, error) {
+// resolve finds the commit that a branch, a tag or a full id names, and the full
+// name of the ref; empty for an id.
+func (s *session) resolve(ctx context.Context, revision string) (commit gitrepo.Hash, ref string, err error) {
 	if id := gitrepo.Hash(strings.ToLower(revision)); id.Valid() {
-		return id, nil
+		return id, "", nil
 	}
 	refs, err := s.Repo.Refs(ctx)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for _, name := range []string{revision, gitrepo.Heads + revision, gitrepo.Tags + revision} {
 		id, ok := refs[name]
@@ -160,14 +176,14 @@ func (s *session) resolve(ctx context.Context, revision string) (gitrepo.Hash, e
 			continue
 		}
 		if err := s.Repo.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: 1, CommitsOnly: true}); err != nil {
-			return "", err
+			return "", "", err
 		}
 		if tag, err := gitrepo.ReadTag(s.Repo, id); err == nil {
-			return tag.Object, nil
+			id = tag.Object
 		}
-		return id, nil
+		return id, name, nil
 	}
-	return "", usageHint("git rev-parse "+revision+" in your checkout gives the full commit id",
+	return "", "", usageHint("git rev-parse "+revision+" in your checkout gives the full commit id",
 		"--commit %s: %s has no such branch or tag", revision, s.Repo.URL())
 }
 

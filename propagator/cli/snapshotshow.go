@@ -74,9 +74,13 @@ func detailsOf(found snapshot.Snapshot) snapshotDetails {
 }
 
 func (d snapshotDetails) facts() []fact {
+	source := d.Source.Commit + " of " + d.Source.Branch
+	if d.Source.Tag != "" {
+		source += ", tag " + d.Source.Tag
+	}
 	return []fact{
 		{"commit", string(d.Commit)},
-		{"source", d.Source.Commit + " of " + d.Source.Branch},
+		{"source", source},
 		{"images", strconv.Itoa(len(d.Images))},
 		{"renders", strconv.Itoa(len(d.Renders))},
 	}

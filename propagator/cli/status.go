@@ -19,6 +19,8 @@ type pipelineStatus struct {
 	Branch       string              `json:"branch"`
 	Commit       gitrepo.Hash        `json:"commit"`
 	Environments []environmentStatus `json:"environments"`
+	// Hook is what the hook's newest run came to; only when it was asked.
+	Hook *hookStatus `json:"hook,omitempty"`
 }
 
 type environmentStatus struct {
@@ -32,6 +34,8 @@ type environmentStatus struct {
 	// Waits are what is not done and why, Due what the hook will do next.
 	Waits []promotion.Wait `json:"waits"`
 	Due   []string         `json:"due"`
+	// Warnings hold nothing up; only the hook knows any.
+	Warnings []promotion.Wait `json:"warnings,omitempty"`
 }
 
 // The states of an environment, as JSON has them.
@@ -45,13 +49,19 @@ const (
 )
 
 func statusCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var live hookClient
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "what runs where, and what waits for what",
 		Long: `status reads the repository, no cluster: what each environment points at, whether
 its deployment was recorded as healthy, and why newer snapshots have not entered.
-The first environment shows the tip of the source branch.`,
+The first environment shows the tip of the source branch, and which tags are captured
+next where people's tags are (source.capture).
+
+What the cluster has to say (an Application that is not healthy, an image that
+cannot be pulled) only the hook knows. With --hook-url it is asked, too.`,
 		Example: `  propagator status
+  propagator status --hook-url http://127.0.0.1:8080 --token-file token
   propagator status -o json | jq '.environments[] | select(.state == "onHold")'`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,9 +77,16 @@ The first environment shows the tip of the source branch.`,
 			if err != nil {
 				return err
 			}
-			return a.print(status, status.table)
+			// What git says is worth showing also when the hook does not answer.
+			unanswered := live.ask(cmd.Context(), a.env, &status)
+			if err := a.print(status, status.table); err != nil {
+				return err
+			}
+			return unanswered
 		},
 	}
+	live.bind(cmd.Flags())
+	return cmd
 }
 
 func (s *session) status(state *promotion.State) (pipelineStatus, error) {
@@ -89,6 +106,7 @@ func (s *session) status(state *promotion.State) (pipelineStatus, error) {
 		Environments: []environmentStatus{first},
 	}
 	decision := promotion.Plan(state)
+	status.Environments[0].capturePoint(decision)
 	for _, e := range state.Environments {
 		current := e.Current()
 		one := environmentStatus{
@@ -109,6 +127,22 @@ func (s *session) status(state *promotion.State) (pipelineStatus, error) {
 		status.Environments = append(status.Environments, one)
 	}
 	return status, nil
+}
+
+// capturePoint adds what is captured next, and what keeps other commits and
+// tags from it. That a commit was captured already needs no words, and what Dev
+// runs is not known here.
+func (e *environmentStatus) capturePoint(decision promotion.Decision) {
+	for _, wait := range decision.Waits {
+		if wait.Environment == e.Environment && wait.Reason != promotion.HealthUnknown && wait.Reason != promotion.AlreadyThere {
+			e.Waits = append(e.Waits, wait)
+		}
+	}
+	for _, step := range decision.Steps {
+		if step.Kind == promotion.Capture {
+			e.Due = append(e.Due, step.String())
+		}
+	}
 }
 
 func stateOf(e promotion.Environment) string {
@@ -136,6 +170,9 @@ func (p pipelineStatus) table(w io.Writer) {
 		rows = append(rows, []string{e.Environment, e.Version, e.SourceCommit.Short(), words[e.State], moment(e.Since), e.waiting()})
 	}
 	writeTable(w, []string{"ENVIRONMENT", "VERSION", "SOURCE", "STATE", "SINCE", "WAITS"}, rows)
+	if p.Hook != nil {
+		p.Hook.line(w)
+	}
 }
 
 // waiting puts everything that is not done into one cell.
@@ -153,6 +190,9 @@ func (e environmentStatus) waiting() string {
 			text = fmt.Sprintf("%s %s", wait.Version, text)
 		}
 		all = append(all, text)
+	}
+	for _, warning := range e.Warnings {
+		all = append(all, fmt.Sprintf("warning: %s: %s", warning.Reason, warning.Detail))
 	}
 	if e.Hold != "" && len(e.Waits) == 0 {
 		all = append(all, e.Hold)

@@ -46,6 +46,9 @@ type Spec struct {
 	// Files is the top layer. A file etc/platform is added, so that it differs
 	// from platform to platform.
 	Files Files
+	// Entrypoint of the container. The file that its first word names in Files
+	// is executable; all others are not.
+	Entrypoint []string
 	// Labels of the configuration, LabelSource and so on.
 	Labels map[string]string
 	// Created is the time in the configuration, RFC 3339. Default: 1970.
@@ -131,7 +134,8 @@ type config struct {
 }
 
 type containerSettings struct {
-	Labels map[string]string `json:"Labels,omitempty"`
+	Entrypoint []string          `json:"Entrypoint,omitempty"`
+	Labels     map[string]string `json:"Labels,omitempty"`
 }
 
 type rootFS struct {
@@ -155,14 +159,18 @@ func image(spec Spec, platform registry.Platform) (Built, error) {
 	b := Built{Blobs: map[string][]byte{}}
 	settings := config{
 		Created: spec.Created, Architecture: platform.Architecture, OS: platform.OS, Variant: platform.Variant,
-		Config: containerSettings{Labels: spec.Labels}, RootFS: rootFS{Type: "layers"},
+		Config: containerSettings{Entrypoint: spec.Entrypoint, Labels: spec.Labels}, RootFS: rootFS{Type: "layers"},
 	}
 	if settings.Created == "" {
 		settings.Created = "1970-01-01T00:00:00Z"
 	}
+	var program string
+	if len(spec.Entrypoint) > 0 {
+		program = strings.TrimPrefix(spec.Entrypoint[0], "/")
+	}
 	var layers []registry.Descriptor
 	for _, files := range append(slices.Clone(spec.Layers), top) {
-		archive, err := archive(files)
+		archive, err := archive(files, program)
 		if err != nil {
 			return Built{}, err
 		}
@@ -205,15 +213,20 @@ func (b Built) platform() *registry.Platform {
 	return &registry.Platform{OS: settings.OS, Architecture: settings.Architecture, Variant: settings.Variant}
 }
 
-// archive writes files in order of their names, with no owner and no time.
-func archive(files Files) ([]byte, error) {
+// archive writes files in order of their names, with no owner and no time. The
+// one called program is executable.
+func archive(files Files, program string) ([]byte, error) {
 	var buffer bytes.Buffer
 	w := tar.NewWriter(&buffer)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasPrefix(name, "/") || slices.Contains(strings.Split(name, "/"), "..") {
 			return nil, fmt.Errorf("layer file %q: the path must stay below the root", name)
 		}
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(files[name])), ModTime: time.Unix(0, 0)}
+		mode := int64(0o644)
+		if name == program {
+			mode = 0o755
+		}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(files[name])), ModTime: time.Unix(0, 0)}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, fmt.Errorf("layer file %q: %w", name, err)
 		}
