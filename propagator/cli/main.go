@@ -85,6 +85,7 @@ func command(env []string, stdout, stderr io.Writer) *cobra.Command {
 		promoteCommand(a),
 		renderCommand(a),
 		mirrorCommand(a),
+		doctorCommand(a),
 		demo.Command(stdout, stderr),
 		versionCommand(a),
 	)

@@ -1,0 +1,93 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+)
+
+// tarSettings is what repo-server leaves out of the archives that it sends to
+// plugins.
+type tarSettings struct {
+	deployment *appsv1.Deployment
+	exclude    []string
+	// byPaths: archives begin at the common folder of an Application's
+	// manifest-generate-paths.
+	byPaths bool
+}
+
+// tarSettings reads them from repo-server's Deployment.
+func (x *examination) tarSettings(ctx context.Context) (tarSettings, error) {
+	d, err := x.deployment(ctx, repoServer)
+	if err != nil {
+		return tarSettings{}, err
+	}
+	settings := tarSettings{deployment: d}
+	c := repoServerContainer(d)
+	if c == nil {
+		return settings, nil
+	}
+	env, err := x.environment(ctx, c)
+	if err != nil {
+		return settings, err
+	}
+	settings.exclude = flagValues(c, "plugin-tar-exclude")
+	if len(settings.exclude) == 0 {
+		for pattern := range strings.SplitSeq(env["ARGOCD_REPO_SERVER_PLUGIN_TAR_EXCLUSIONS"], ";") {
+			if pattern != "" {
+				settings.exclude = append(settings.exclude, pattern)
+			}
+		}
+	}
+	on := flagValues(c, "plugin-use-manifest-generate-paths")
+	settings.byPaths = env["ARGOCD_REPO_SERVER_PLUGIN_USE_MANIFEST_GENERATE_PATHS"] == "true" || len(on) > 0 && on[len(on)-1] == "true"
+	return settings, nil
+}
+
+func checkTarExclusions(ctx context.Context, x *examination, n *notes) {
+	settings, err := x.tarSettings(ctx)
+	if err != nil {
+		n.trouble("Deployment argocd-"+repoServer, err)
+		return
+	}
+	subject := "Deployment " + settings.deployment.Name
+	set := func(value string) string {
+		return x.kubectl("patch configmap %s --type merge -p '{\"data\":{\"reposerver.plugin.tar.exclusions\":\"%s\"}}'", paramsMap, value) + "\n" + x.restart(settings.deployment.Name)
+	}
+	without := false
+	for _, pattern := range settings.exclude {
+		if _, err := path.Match(pattern, "x"); err != nil {
+			n.fail(subject, fmt.Sprintf("the exclusion %q is malformed, so no Application of any plugin renders", pattern), set(".git"))
+			continue
+		}
+		if pattern == ".git" {
+			without = true
+			continue
+		}
+		for _, needed := range []string{".", "propagator.yaml", ".propagator", ".propagator/snapshot.yaml"} {
+			if ok, _ := path.Match(pattern, needed); ok { // checked above
+				n.fail(subject, fmt.Sprintf("the exclusion %q leaves out %s, without which no snapshot renders", pattern, name(needed)), set(".git"))
+				break
+			}
+		}
+		if ok, _ := path.Match(pattern, ".git"); ok {
+			without = true
+		}
+	}
+	switch {
+	case !without:
+		n.warn(subject, "it sends .git, the whole history, to the plugin with every render", set(strings.Join(append([]string{".git"}, settings.exclude...), ";")))
+	case !n.faults():
+		n.ok(subject, "leaves out %s", strings.Join(settings.exclude, ", "))
+	}
+}
+
+func name(path string) string {
+	if path == "." {
+		return "everything"
+	}
+	return path
+}
