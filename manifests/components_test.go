@@ -1,0 +1,156 @@
+package manifests
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// installation makes a folder as docs/install.md does: a copy of the manifests
+// and a kustomization of the operator's own.
+func installation(t *testing.T, files map[string]string) string {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.CopyFS(filepath.Join(folder, "manifests"), os.DirFS(".")); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// stock are the objects of Argo CD that the component patches, with something
+// of their own each.
+const stock = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: argocd-repo-server}
+spec:
+  template:
+    spec:
+      initContainers: [{name: copyutil, image: argocd}]
+      containers: [{name: argocd-repo-server, image: argocd}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: argocd-cmd-params-cm}
+data: {server.insecure: "true"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: argocd-notifications-cm}
+`
+
+// TestPatchesEqualOverlay: whoever manages Argo CD in a kustomization gets what
+// the overlay applies, and no guard.
+func TestPatchesEqualOverlay(t *testing.T) {
+	patched := build(t, installation(t, map[string]string{
+		"kustomization.yaml": "resources: [argocd.yaml]\ncomponents: [manifests/components/argocd]\n",
+		"argocd.yaml":        stock,
+	}))
+	overlay := build(t, "overlays/argocd-v3")
+	var got, want appsv1.Deployment
+	find(t, patched, "Deployment", "argocd-repo-server", &got)
+	find(t, overlay, "Deployment", "argocd-repo-server", &want)
+	sidecar := map[string]corev1.Container{}
+	for _, container := range got.Spec.Template.Spec.InitContainers {
+		sidecar[container.Name] = container
+	}
+	if len(sidecar) != 2 || len(got.Spec.Template.Spec.Containers) != 1 || len(got.Annotations) > 0 {
+		t.Errorf("patched: %+v", got)
+	}
+	if diff := cmp.Diff(want.Spec.Template.Spec.InitContainers[0], sidecar["cmp-sidecar"]); diff != "" {
+		t.Errorf("-overlay +patched:\n%s", diff)
+	}
+	var params, notifications, wantNotifications corev1.ConfigMap
+	find(t, patched, "ConfigMap", "argocd-cmd-params-cm", &params)
+	if len(params.Data) != 3 || params.Data["server.insecure"] != "true" {
+		t.Errorf("parameters: %v", params.Data)
+	}
+	find(t, patched, "ConfigMap", "argocd-notifications-cm", &notifications)
+	find(t, overlay, "ConfigMap", "argocd-notifications-cm", &wantNotifications)
+	if diff := cmp.Diff(wantNotifications.Data, notifications.Data); diff != "" {
+		t.Errorf("-overlay +patched:\n%s", diff)
+	}
+}
+
+// TestGitOverSSH: the programs are given a key and no password.
+func TestGitOverSSH(t *testing.T) {
+	objects := build(t, installation(t, map[string]string{
+		"kustomization.yaml": "resources: [manifests/base]\ncomponents: [manifests/components/git-ssh]\n",
+	}))
+	for name, p := range programs(t) {
+		if name == "cmp-sidecar" {
+			continue
+		}
+		var deployment appsv1.Deployment
+		find(t, objects, "Deployment", "propagator-"+name, &deployment)
+		paths := map[string]string{}
+		for _, variable := range deployment.Spec.Template.Spec.Containers[0].Env {
+			if strings.HasPrefix(variable.Name, "PROPAGATOR_GIT_") {
+				paths[variable.Name] = variable.Value
+				if !strings.Contains(p.help, "[$"+variable.Name+"]") {
+					t.Errorf("%s has no %s", name, variable.Name)
+				}
+			}
+		}
+		want := map[string]string{
+			"PROPAGATOR_GIT_SSH_KEY": "/etc/propagator/git/ssh-privatekey", "PROPAGATOR_GIT_KNOWN_HOSTS": "/etc/propagator/git/known_hosts",
+		}
+		if diff := cmp.Diff(want, paths); diff != "" {
+			t.Errorf("%s, -want +got:\n%s", name, diff)
+		}
+	}
+}
+
+// TestOperatorsImagesWin: registry and tag of a kustomization on top replace
+// those of components/version.
+func TestOperatorsImagesWin(t *testing.T) {
+	objects := build(t, installation(t, map[string]string{"kustomization.yaml": `
+resources: [manifests/base]
+images:
+- {name: ghcr.io/fleeting-taas/propagator/notifications-hook, newName: registry.example/hook, newTag: v9.9.9}
+`}))
+	var deployment appsv1.Deployment
+	find(t, objects, "Deployment", "propagator-notifications-hook", &deployment)
+	if image := deployment.Spec.Template.Spec.Containers[0].Image; image != "registry.example/hook:v9.9.9" {
+		t.Errorf("runs %s", image)
+	}
+}
+
+// TestComponentsAreExplained: each one is in the table of README.md, and each
+// can be built on what it is for.
+func TestComponentsAreExplained(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders, err := filepath.Glob("components/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if !strings.Contains(string(readme), "]("+filepath.ToSlash(folder)+")") {
+			t.Errorf("README.md does not say what %s is for", folder)
+		}
+		if name := filepath.Base(folder); slices.Contains([]string{"argocd", "pipeline", "guard"}, name) {
+			continue // on other objects than the base
+		}
+		objects := build(t, installation(t, map[string]string{
+			"kustomization.yaml": "resources: [manifests/base]\ncomponents: [manifests/" + filepath.ToSlash(folder) + "]\n",
+		}))
+		for _, o := range objects {
+			if !strings.HasPrefix(o.Metadata.Name, "propagator") {
+				t.Errorf("%s adds %s, which has not our name", folder, o)
+			}
+		}
+	}
+}
