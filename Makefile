@@ -14,6 +14,12 @@ GO ?= go
 PKG ?= ./...
 # Arguments of the demo: make demo ARGS=--json
 ARGS ?=
+# The Argo CD of the end-to-end suite, as in e2e/tools/argocd-v*/go.mod.
+ARGOCD ?= v2.14.21
+# Which of its tests run, and with all they print: make e2e E2E_RUN=TestTrain
+E2E_RUN ?=
+# Which modules of e2e/tools are built ahead; all when empty.
+E2E_TOOLS ?=
 FUZZTIME   ?= 20s
 BENCH      ?= .
 BENCHCOUNT ?= 6
@@ -28,7 +34,7 @@ LINT   = $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 # The race detector needs cgo, that is a C compiler and the C library's headers.
@@ -50,7 +56,7 @@ cover: ## run all tests and show how much of the code they reach (bin/cover.html
 lint: $(LINT) ## check format, vet, lint, the layers, and what the programs link
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
-	$(GO) vet $(PKG)
+	$(GO) vet -tags e2e $(PKG)
 	$(LINT) config verify
 	$(LINT) run $(PKG)
 	@linked=$$($(GO) list -deps $(addprefix ./,$(SMALL)) | grep '^github.com/argoproj/'); \
@@ -69,12 +75,23 @@ build: ## build the programs, static and reproducible, into ./bin
 demo: ## play the whole release train on this machine
 	$(GO) run ./propagator demo $(ARGS)
 
-.PHONY: e2e
-e2e: ## run the conformance tests against Argo CD's own client code
+.PHONY: conformance
+conformance: ## run the conformance tests against Argo CD's own client code
 	$(GO) test -count=1 -timeout 15m ./pkg/argo/...
 
+.PHONY: e2e-tools
+e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end suite ahead
+	$(GO) run ./e2e/internal/cmd/tools $(E2E_TOOLS)
+
+.PHONY: e2e
+# PROPAGATOR_E2E_DIR keeps the state in a folder of yours, PROPAGATOR_E2E_KEEP=1
+# keeps it after the run; e2e/doc.go has more. One package at a time, since each
+# starts a cluster of its own.
+e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
+	PROPAGATOR_E2E_ARGOCD=$(ARGOCD) $(GO) test -tags e2e -count=1 -timeout 60m -p 1 $(if $(E2E_RUN),-v -run '$(E2E_RUN)') ./e2e/...
+
 # Directories of the packages that have a test function whose name begins with $(1).
-having = $(shell grep -rlE --include='*_test.go' --exclude-dir=bin --exclude-dir=e2e '^func $(1)[A-Z0-9_]' . | xargs -r -n 1 dirname | sort -u)
+having = $(shell grep -rlE --include='*_test.go' --exclude-dir=bin '^func $(1)[A-Z0-9_]' . | xargs -r -n 1 dirname | sort -u)
 
 .PHONY: bench
 bench: ## run the benchmarks; compare with an earlier file: make bench BASE=before.txt

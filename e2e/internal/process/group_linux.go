@@ -1,0 +1,9 @@
+package process
+
+import "syscall"
+
+// attributes gives the child a process group of its own, away from the
+// terminal's signals, and ties its life to the suite's.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package realnode
+
+func killShims(string) {}
+
+func unmountBelow(string) {}
