@@ -90,6 +90,13 @@ e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end
 e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
 	PROPAGATOR_E2E_ARGOCD=$(ARGOCD) $(GO) test -tags e2e -count=1 -timeout 60m -p 1 $(if $(E2E_RUN),-v -run '$(E2E_RUN)') ./e2e/...
 
+.PHONY: e2e-all
+# As root on Linux, with containerd, runc and containernetworking-plugins.
+e2e-all: export PROPAGATOR_E2E_REALNODE = 1
+e2e-all: ## run the end-to-end suite with each Argo CD, the real node included
+	$(MAKE) e2e ARGOCD=v2.14.21
+	$(MAKE) e2e ARGOCD=v3.5.7
+
 # Directories of the packages that have a test function whose name begins with $(1).
 having = $(shell grep -rlE --include='*_test.go' --exclude-dir=bin '^func $(1)[A-Z0-9_]' . | xargs -r -n 1 dirname | sort -u)
 

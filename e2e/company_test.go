@@ -140,7 +140,7 @@ data:
 			return err
 		}
 	}
-	_, err := s.cluster.Kubectl(ctx, "apply", "--server-side", "--field-manager=propagator", "-k", dir)
+	_, err := s.cluster.Kubectl(ctx, "apply", "-k", dir)
 	return err
 }
 

@@ -80,6 +80,9 @@ func (s *suite) install(ctx context.Context) error {
 		}
 		*program.into = w
 	}
+	if s.stock, err = s.sharedObjects(ctx); err != nil {
+		return err
+	}
 	if err := s.follow(ctx, installParts...); err != nil {
 		return err
 	}

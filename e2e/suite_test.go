@@ -58,6 +58,8 @@ type suite struct {
 	apps       *applications.Watcher
 	log        *slog.Logger
 
+	// stock is what Argo CD's own objects were like before the installation.
+	stock    map[string]any
 	shop     *shop.Pipeline
 	operator *operator
 

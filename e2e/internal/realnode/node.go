@@ -57,7 +57,8 @@ type Node struct {
 	bridge     string
 }
 
-// Missing says why a real node cannot run here; empty if it can.
+// Missing says why a real node cannot run here; empty if it can. Root in a
+// sandbox may lack rights that it needs, so it is tried.
 func Missing() string {
 	switch {
 	case runtime.GOOS != "linux":
@@ -74,6 +75,9 @@ func Missing() string {
 		if _, err := os.Stat(filepath.Join(cniPlugins, plugin)); err != nil {
 			return "there is no " + filepath.Join(cniPlugins, plugin) + ": apt-get install containernetworking-plugins"
 		}
+	}
+	if err := tryRights(); err != nil {
+		return "root may not do here what a real node needs: " + err.Error()
 	}
 	return ""
 }
