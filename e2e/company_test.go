@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -101,14 +100,27 @@ func (s *suite) lookAfter(ctx context.Context, repositories ...string) error {
 	return s.set(ctx, map[string]string{"PROPAGATOR_REPOSITORY": value})
 }
 
-// set changes settings and restarts generator and hook, as docs/install.md
-// says.
+// set changes settings in the operator's folder, applies it, and restarts
+// generator and hook, as docs/install.md says.
 func (s *suite) set(ctx context.Context, settings map[string]string) error {
-	patch, err := json.Marshal(map[string]any{"data": settings})
+	dir := filepath.Join(s.dir, "install", "suite")
+	file := filepath.Join(dir, "settings.env")
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if _, err := s.cluster.Kubectl(ctx, "patch", "configmap", "propagator-settings", "--type", "merge", "--patch", string(patch)); err != nil {
+	lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool {
+		name, _, _ := strings.Cut(line, "=")
+		_, changes := settings[name]
+		return line == "" || changes
+	})
+	for name, value := range settings {
+		lines = append(lines, name+"="+value)
+	}
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return err
+	}
+	if _, err := s.cluster.Kubectl(ctx, "apply", "--server-side", "--field-manager=propagator", "-k", dir); err != nil {
 		return err
 	}
 	return together(
@@ -176,6 +188,7 @@ func (c *company) diagnose(ctx context.Context) {
 	if status, err := c.cli(ctx, "status"); err == nil {
 		c.t.Logf("propagator status:\n%s", status)
 	}
+	c.t.Logf("the hook's status: %+v", c.hookStatus())
 	for _, a := range c.applications() {
 		c.t.Log(a)
 	}

@@ -107,12 +107,7 @@ func enableLiveDigests(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := world.cluster.Kubectl(t.Context(), "apply", "--server-side", "--field-manager=propagator", "-k", filepath.Dir(file)); err != nil {
-		t.Fatal(err)
-	}
-	// The folder's settings are those of the installation; the repositories
-	// that came later are set again.
-	if err := world.lookAfter(t.Context()); err != nil {
+	if err := world.set(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 }

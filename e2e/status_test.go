@@ -18,6 +18,7 @@ type hookStatus struct {
 	Repository string           `json:"repository"`
 	At         time.Time        `json:"at"`
 	Error      string           `json:"error"`
+	Hint       string           `json:"hint"`
 	Done       []promotion.Step `json:"done"`
 	Waits      []promotion.Wait `json:"waits"`
 	Warnings   []promotion.Wait `json:"warnings"`
@@ -54,7 +55,8 @@ func (h *hop) UnmarshalJSON(text []byte) error {
 // hookStatus asks the hook about the company's pipeline.
 func (c *company) hookStatus() hookStatus {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	// Also at the end of a test that has failed, when its context is over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 10*time.Second)
 	defer cancel()
 	response, err := world.hookRequest(ctx, http.MethodGet, "/api/v1/status")
 	if err != nil {

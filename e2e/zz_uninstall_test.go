@@ -65,13 +65,7 @@ func (s *suite) sharedObjects(ctx context.Context) (map[string]any, error) {
 func TestUpgradeAndUninstall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	c := &company{Pipeline: world.shop, t: t}
-	if len(c.of("stage")) == 0 {
-		// Run alone: the operator has not come to the pipeline yet.
-		if err := world.follow(ctx, "The pipeline", "The first promotion"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c := theShop(t)
 
 	shell := world.operator.shell
 	shell.Env = append(slices.DeleteFunc(shell.Env, func(v string) bool { return strings.HasPrefix(v, "VERSION=") }), "VERSION=v0.2.0")
@@ -85,15 +79,11 @@ func TestUpgradeAndUninstall(t *testing.T) {
 	}
 	before := c.snapshots()
 	c.release("orders", "after the upgrade")
-	newest := func() string {
-		list := c.snapshots()
-		return strings.TrimPrefix(list[len(list)-1], c.Name()+"/")
-	}
 	c.eventually("a snapshot after the upgrade", func() bool { return len(c.snapshots()) > len(before) })
-	c.awaitDeployed("stage", newest())
+	c.awaitDeployed("stage", c.newest())
 
 	dev, stage := len(c.of("dev")), c.of("stage")
-	for _, a := range stage {
+	for _, a := range slices.Concat(stage, c.of("prod")) {
 		world.apps.AllowDelete(a.Name)
 	}
 	running := c.live("stage")

@@ -61,8 +61,12 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 		a.Phase, a.Message = string(operation.Phase), operation.Message
 		a.FinishedAt = finished(operation)
 		if sync := operation.Operation.Sync; sync != nil {
+			// When Argo CD itself names resources it heals drift, which it does
+			// only after a sync of the same revision has succeeded. It is no
+			// reason to doubt that one, and where no commit touches the
+			// Application, no other operation ever follows.
+			a.Partial = len(sync.Resources) > 0 && !operation.Operation.InitiatedBy.Automated
 			a.DryRun = sync.DryRun
-			a.Partial = len(sync.Resources) > 0
 		}
 		if result := operation.SyncResult; result != nil {
 			a.SyncedRevision = gitrepo.Hash(result.Revision)

@@ -78,7 +78,13 @@ func TestDecodeVariants(t *testing.T) {
 	}{
 		{"partial sync", func(_, _, _, operation map[string]any) {
 			object(operation, "operation", "sync")["resources"] = []any{map[string]any{"group": "apps", "kind": "Deployment", "name": "orders"}}
+			object(operation, "operation")["initiatedBy"] = map[string]any{"username": "ada"}
 		}, func(a *promotion.Application) { a.Partial = true }},
+		{"healed by Argo CD", func(_, _, _, operation map[string]any) {
+			object(operation, "operation", "sync")["resources"] = []any{map[string]any{"group": "apps", "kind": "Deployment", "name": "orders"}}
+			object(operation, "operation", "sync")["autoHealAttemptsCount"] = 1
+			object(operation, "operation")["initiatedBy"] = map[string]any{"automated": true}
+		}, func(*promotion.Application) {}},
 		{"empty list of resources is a full sync", func(_, _, _, operation map[string]any) {
 			object(operation, "operation", "sync")["resources"] = []any{}
 		}, func(*promotion.Application) {}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,9 @@ type Client struct {
 	kube      dynamic.Interface
 	namespace string
 	now       func() time.Time
+
+	mu     sync.Mutex         // guards unseen
+	unseen map[string]refusal // by namespace, whose Pods may not be listed
 }
 
 var _ promotion.Applications = (*Client)(nil)
@@ -42,7 +46,7 @@ var _ promotion.Applications = (*Client)(nil)
 // New makes a client for the Applications of one namespace, usually argocd;
 // "" means all namespaces.
 func New(kube dynamic.Interface, namespace string) *Client {
-	return &Client{kube: kube, namespace: namespace, now: time.Now}
+	return &Client{kube: kube, namespace: namespace, now: time.Now, unseen: map[string]refusal{}}
 }
 
 // Connect makes a client from a kubeconfig file, or, when it is empty, from

@@ -2,6 +2,7 @@ package argo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,9 +28,34 @@ const (
 
 var _ promotion.Live = (*Client)(nil)
 
+// refusal is the answer of an API server that does not let us list Pods.
+type refusal struct {
+	at  time.Time
+	err error
+}
+
 // Pods implements promotion.Live. It needs the right to list Pods in the
-// namespace.
+// namespace. The right is optional, so a refusal is remembered for five
+// minutes: asking in vain at every look would fill the cluster's audit log with
+// what looks like an intruder.
 func (c *Client) Pods(ctx context.Context, namespace string) ([]promotion.Pod, error) {
+	c.mu.Lock()
+	refused, ok := c.unseen[namespace]
+	c.mu.Unlock()
+	if ok && c.now().Sub(refused.at) < pauseWithoutRight {
+		return nil, refused.err
+	}
+	pods, err := c.pods(ctx, namespace)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unseen, namespace)
+	if errors.Is(err, promotion.ErrNotVisible) {
+		c.unseen[namespace] = refusal{c.now(), err}
+	}
+	return pods, err
+}
+
+func (c *Client) pods(ctx context.Context, namespace string) ([]promotion.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, podsTimeout)
 	defer cancel()
 	found := []promotion.Pod{}

@@ -107,6 +107,47 @@ func TestPodsFaults(t *testing.T) {
 	}
 }
 
+// TestPodsRefusedIsRemembered: without the right to list Pods the API server is
+// asked once in five minutes and namespace, and as soon as there is one again,
+// its answer counts.
+func TestPodsRefusedIsRemembered(t *testing.T) {
+	asked := map[string]int{}
+	status := http.StatusForbidden
+	client := kubeAt(t, func(w http.ResponseWriter, r *http.Request) {
+		asked[r.URL.Path]++
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		if status == http.StatusOK {
+			_, _ = w.Write([]byte(`{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"pods is forbidden"}`))
+	})
+	now := time.Now()
+	client.now = func() time.Time { return now }
+	look := func(namespace string, want error) {
+		t.Helper()
+		if _, err := client.Pods(t.Context(), namespace); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", namespace, err, want)
+		}
+	}
+	const stage, prod = "/api/v1/namespaces/shop-stage/pods", "/api/v1/namespaces/shop-prod/pods"
+	for range 3 {
+		look("shop-stage", promotion.ErrNotVisible)
+	}
+	look("shop-prod", promotion.ErrNotVisible)
+	if asked[stage] != 1 || asked[prod] != 1 {
+		t.Errorf("asked %v", asked)
+	}
+	now = now.Add(pauseWithoutRight)
+	status = http.StatusOK
+	look("shop-stage", nil)
+	look("shop-stage", nil)
+	if asked[stage] != 3 {
+		t.Errorf("allowed at last: asked %d times", asked[stage])
+	}
+}
+
 func FuzzDecodePod(f *testing.F) {
 	var list struct{ Items []json.RawMessage }
 	if err := json.Unmarshal([]byte(podPage), &list); err != nil {
