@@ -132,7 +132,7 @@ func (s *suite) set(ctx context.Context, settings map[string]string) error {
 // applyPipeline applies AppProject and ApplicationSet of a pipeline, in the
 // operator's folder, as docs/install.md does.
 func (s *suite) applyPipeline(ctx context.Context, p *shop.Pipeline) error {
-	dir := filepath.Join(s.dir, "install", p.Name())
+	dir := s.folder(p)
 	settings := fmt.Sprintf(`apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -143,7 +143,7 @@ data:
   repository: %[2]s
   namespaces: "%[1]s-*"
 `, p.Name(), p.URL())
-	const kustomization = "resources: [settings.yaml]\ncomponents: [../manifests/components/pipeline]\n"
+	const kustomization = "resources: [settings.yaml]\ncomponents: [../../manifests/components/pipeline, ../../manifests/components/create-namespaces]\n"
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
@@ -155,6 +155,14 @@ data:
 	_, err := s.cluster.Kubectl(ctx, "apply", "-k", dir)
 	return err
 }
+
+// folder is where the operator keeps what is a pipeline's own.
+func (s *suite) folder(p *shop.Pipeline) string {
+	return filepath.Join(s.dir, "install", "pipelines", p.Name())
+}
+
+// applicationSet is the name of the company's, which its AppProject has as well.
+func (c *company) applicationSet() string { return "propagator-" + c.Name() }
 
 // close dissolves the company. When the test has failed, it first says what
 // the programs say.
@@ -174,12 +182,15 @@ func (c *company) close() {
 	for _, args := range [][]string{
 		{"delete", "applicationsets.argoproj.io", "-l", label, "--cascade=orphan"},
 		{"delete", "applications.argoproj.io", "-l", label},
-		{"delete", "appprojects.argoproj.io", "-l", label},
+		{"delete", "appprojects.argoproj.io,roles,rolebindings", "-l", label},
 		{"delete", "namespace", "--wait=false", "--ignore-not-found", c.Name() + "-dev", c.Name() + "-stage", c.Name() + "-prod"},
 	} {
 		if _, err := world.cluster.Kubectl(ctx, args...); err != nil {
 			c.t.Error(err)
 		}
+	}
+	if err := os.RemoveAll(world.folder(c.Pipeline)); err != nil {
+		c.t.Error(err)
 	}
 }
 

@@ -63,6 +63,13 @@ func (s *suite) install(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	// The page asks for the namespaces of the later environments. The other
+	// companies list the component that creates them.
+	for _, environment := range []string{"stage", "prod"} {
+		if _, err := s.cluster.Kubectl(ctx, "create", "namespace", s.shop.Name()+"-"+environment); err != nil {
+			return err
+		}
+	}
 	if err := s.hireOperator(names); err != nil {
 		return err
 	}
@@ -125,15 +132,20 @@ func (s *suite) hireOperator(devApplications []string) error {
 	if err != nil {
 		return err
 	}
+	reader, err := s.git.User(gitserver.ArgoCD)
+	if err != nil {
+		return err
+	}
 	docker, err := s.registries.DockerConfig()
 	if err != nil {
 		return err
 	}
-	password, registries := filepath.Join(s.dir, "git-password"), filepath.Join(s.dir, "docker", "config.json")
+	password, readPassword := filepath.Join(s.dir, "git-password"), filepath.Join(s.dir, "git-read-password")
+	registries := filepath.Join(s.dir, "docker", "config.json")
 	if err := os.MkdirAll(filepath.Dir(registries), 0o750); err != nil {
 		return err
 	}
-	for path, content := range map[string][]byte{password: []byte(account.Password), registries: docker} {
+	for path, content := range map[string][]byte{password: []byte(account.Password), readPassword: []byte(reader.Password), registries: docker} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return err
 		}
@@ -146,17 +158,19 @@ func (s *suite) hireOperator(devApplications []string) error {
 			"PROPAGATOR_REGISTRY_ENDPOINT="+s.registries.Endpoints(), "DOCKER_CONFIG="+filepath.Dir(registries),
 		),
 		Replace: map[string]string{
-			"GITOPS_REPOSITORY": s.shop.URL(),
-			"PIPELINE":          s.shop.Name(),
-			"NAMESPACES":        s.shop.Name() + "-*",
-			"DEV_APPLICATIONS":  strings.Join(devApplications, " "),
-			"FIRST_APPLICATION": s.shop.Name() + "-stage-orders",
-			"ARGOCD_VERSION":    overlay(s.version),
-			"GIT_USERNAME":      account.Name,
-			"GIT_PASSWORD_FILE": password,
-			"REGISTRY_CONFIG":   registries,
-			"SETTINGS":          "PROPAGATOR_REGISTRY_ENDPOINT=" + s.registries.Endpoints(),
-			"INSTALL":           filepath.Join(s.dir, "install"),
+			"GITOPS_REPOSITORY":      s.shop.URL(),
+			"PIPELINE":               s.shop.Name(),
+			"NAMESPACES":             s.shop.Name() + "-*",
+			"DEV_APPLICATIONS":       strings.Join(devApplications, " "),
+			"FIRST_APPLICATION":      s.shop.Name() + "-stage-orders",
+			"ARGOCD_VERSION":         overlay(s.version),
+			"GIT_USERNAME":           account.Name,
+			"GIT_PASSWORD_FILE":      password,
+			"GIT_READ_USERNAME":      reader.Name,
+			"GIT_READ_PASSWORD_FILE": readPassword,
+			"REGISTRY_CONFIG":        registries,
+			"SETTINGS":               "PROPAGATOR_REGISTRY_ENDPOINT=" + s.registries.Endpoints(),
+			"INSTALL":                filepath.Join(s.dir, "install"),
 		},
 	}}
 	return nil
@@ -188,7 +202,9 @@ func TestInstall(t *testing.T) {
 			// Nothing can be forwarded to the Pods, which are simulated: doctor
 			// has to reach the Services by name, as it would in a Pod.
 			address, _ := world.sidecar.Address(8087)
-			world.operator.shell.Env = append(world.operator.shell.Env, "PROPAGATOR_HOOK_URL="+hookURL,
+			environment := slices.Clone(world.operator.shell.Env)
+			defer func() { world.operator.shell.Env = environment }()
+			world.operator.shell.Env = append(environment, "PROPAGATOR_HOOK_URL="+hookURL,
 				"PROPAGATOR_GENERATOR_URL="+generatorURL, "PROPAGATOR_SIDECAR_URL=http://"+address)
 		}
 		if err := world.follow(ctx, heading); err != nil {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -91,5 +90,3 @@ func (c *company) blindHook() {
 		return false
 	})
 }
-
-var _ = context.Background

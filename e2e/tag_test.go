@@ -73,6 +73,9 @@ func TestTagPushedByAPerson(t *testing.T) {
 			t.Errorf("the hook does not name %s: %s", named, fault)
 		}
 	}
+	if status := c.statusOutput(); !strings.Contains(status, string(promotion.ImageMissing)) || !strings.Contains(status, "due: capture tagged/v1.6.0 of tag v1.6.0") {
+		t.Errorf("propagator status does not say what is due and what keeps it:\n%s", status)
+	}
 	c.checkSnapshots("v1.5.0")
 	if tags, err := world.registries.Stage.Tags(t.Context(), "tagged/web-1"); err != nil || slices.Contains(tags, "v1.6.0") {
 		t.Errorf("stage's registry has the tags %v of a release that there is not (%v)", tags, err)

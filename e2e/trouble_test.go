@@ -48,9 +48,9 @@ func (c *company) halt(w *workload.Workload) {
 	afterwards(c.t, w.Ref().String(), w.Start)
 }
 
-// patch changes an object of Argo CD's namespace, and at the end of the test
-// changes the same fields back.
-func (c *company) patch(kind, name string, change, back any) {
+// patch changes an object of Argo CD's namespace. It returns what changes the
+// same fields back, which is done at the end of the test in any case.
+func (c *company) patch(kind, name string, change, back any) (putBack func()) {
 	c.t.Helper()
 	apply := func(ctx context.Context, patch any) error {
 		text, err := json.Marshal(patch)
@@ -62,6 +62,10 @@ func (c *company) patch(kind, name string, change, back any) {
 	}
 	afterwards(c.t, kind+" "+name, func(ctx context.Context) error { return apply(ctx, back) })
 	c.must(apply(c.t.Context(), change))
+	return func() {
+		c.t.Helper()
+		c.must(apply(c.t.Context(), back))
+	}
 }
 
 // get reads an object of Argo CD's namespace.
@@ -91,7 +95,7 @@ func (c *company) secretValue(name, key string) string {
 // Applications: an error, or none.
 func (c *company) generation() (failed bool, message string) {
 	c.t.Helper()
-	conditions, _, err := unstructured.NestedSlice(c.get("applicationsets.argoproj.io", c.Name()).Object, "status", "conditions")
+	conditions, _, err := unstructured.NestedSlice(c.get("applicationsets.argoproj.io", c.applicationSet()).Object, "status", "conditions")
 	c.must(err)
 	for _, condition := range conditions {
 		fields, ok := condition.(map[string]any)
@@ -117,7 +121,7 @@ func (c *company) awaitGenerationFault(words ...string) {
 // company.
 func (c *company) generatorAsked() []servicenet.Request {
 	return slices.DeleteFunc(world.net.Requests(generatorQuestions), func(r servicenet.Request) bool {
-		return !strings.Contains(string(r.Body), `"applicationSetName":"`+c.Name()+`"`)
+		return !strings.Contains(string(r.Body), `"applicationSetName":"`+c.applicationSet()+`"`)
 	})
 }
 
@@ -131,7 +135,7 @@ func (c *company) generateAgain() {
 	c.t.Helper()
 	for range 2 {
 		before := len(c.generatorAsked())
-		_, err := world.cluster.Kubectl(c.t.Context(), "annotate", "applicationsets.argoproj.io", c.Name(), "--overwrite",
+		_, err := world.cluster.Kubectl(c.t.Context(), "annotate", "applicationsets.argoproj.io", c.applicationSet(), "--overwrite",
 			fmt.Sprintf("argocd.argoproj.io/application-set-refresh=e2e-%d", time.Now().UnixNano()))
 		c.must(err)
 		c.eventually("the ApplicationSet controller asks the generator", func() bool { return len(c.generatorAsked()) > before })
@@ -193,7 +197,7 @@ func linesWith(text string, words ...string) []string {
 	return found
 }
 
-// killed waits until a component that was killed is back.
+// awaitReady waits until components that were killed are back.
 func (c *company) awaitReady(workloads ...*workload.Workload) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)

@@ -142,7 +142,7 @@ func (c *company) tree(ref string) string {
 	return tree
 }
 
-// shown is what "propagator status" says of one environment.
+// shown is an environment in the output of "propagator status".
 type shown struct {
 	Environment string           `json:"environment"`
 	Version     string           `json:"version"`
@@ -152,14 +152,20 @@ type shown struct {
 	Due         []string         `json:"due"`
 }
 
-// status is "propagator status", which asks the hook as well.
-func (c *company) status(environment string) shown {
+// statusOutput is what "propagator status" prints when it asks the hook as well.
+func (c *company) statusOutput(flags ...string) string {
 	c.t.Helper()
 	address, ok := world.hook.Address(8080)
 	if !ok {
 		c.t.Fatal("the hook does not run")
 	}
-	output := c.propagator("status", "--quiet", "--output", "json", "--hook-url", "http://"+address, "--token-file", hookToken(c.t))
+	return c.propagator(append([]string{"status", "--hook-url", "http://" + address, "--token-file", hookToken(c.t)}, flags...)...)
+}
+
+// status is what "propagator status" says of an environment.
+func (c *company) status(environment string) shown {
+	c.t.Helper()
+	output := c.statusOutput("--quiet", "--output", "json")
 	var all struct {
 		Environments []shown `json:"environments"`
 	}

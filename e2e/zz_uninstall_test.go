@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -67,8 +66,6 @@ func TestUpgradeAndUninstall(t *testing.T) {
 	defer cancel()
 	c := theShop(t)
 
-	shell := world.operator.shell
-	shell.Env = append(slices.DeleteFunc(shell.Env, func(v string) bool { return strings.HasPrefix(v, "VERSION=") }), "VERSION=v0.2.0")
 	if err := world.follow(ctx, "Upgrade"); err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func TestPatchesEqualOverlay(t *testing.T) {
 	}
 	var params, notifications, wantNotifications corev1.ConfigMap
 	find(t, patched, "ConfigMap", "argocd-cmd-params-cm", &params)
-	if len(params.Data) != 3 || params.Data["server.insecure"] != "true" {
+	if len(params.Data) != 2 || params.Data["server.insecure"] != "true" {
 		t.Errorf("parameters: %v", params.Data)
 	}
 	find(t, patched, "ConfigMap", "argocd-notifications-cm", &notifications)
@@ -141,7 +141,7 @@ func TestComponentsAreExplained(t *testing.T) {
 		if !strings.Contains(string(readme), "]("+filepath.ToSlash(folder)+")") {
 			t.Errorf("README.md does not say what %s is for", folder)
 		}
-		if name := filepath.Base(folder); slices.Contains([]string{"argocd", "pipeline", "guard"}, name) {
+		if name := filepath.Base(folder); slices.Contains([]string{"argocd", "pipeline", "create-namespaces", "guard"}, name) {
 			continue // on other objects than the base
 		}
 		objects := build(t, installation(t, map[string]string{

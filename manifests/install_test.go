@@ -29,6 +29,8 @@ func TestInstallPage(t *testing.T) {
 	allowed := map[string]bool{
 		"export": true, "kubectl": true, "propagator": true, "test": true, "openssl": true, "unset": true,
 		"mkdir": true, "rm": true, "cp": true, "cat": true, "sed": true,
+		// The shell's own.
+		".": true, "for": true, "while": true, "do": true, "done": true, "case": true, "found=0": true, "printf": true, "{": true, "}": true,
 	}
 	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(page, -1)
 	if len(blocks) == 0 {
@@ -39,7 +41,7 @@ func TestInstallPage(t *testing.T) {
 		script := strings.ReplaceAll(heredoc.ReplaceAllString(block[1], ""), "\\\n", " ")
 		for line := range strings.Lines(script) {
 			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if strings.HasPrefix(word, "token=$(openssl") || word == "" {
+			if strings.HasPrefix(word, "token=$(openssl") || strings.HasPrefix(word, "versions=$(propagator") || word == "" {
 				continue
 			}
 			if !allowed[word] {
@@ -47,7 +49,7 @@ func TestInstallPage(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"propagator-token", "propagator-git", "propagator-registries", "propagator-settings", "propagator-pipeline"} {
+	for _, name := range []string{"propagator-token", "propagator-git", "propagator-git-read", "propagator-registries", "propagator-settings", "propagator-pipeline"} {
 		if !strings.Contains(page, name) {
 			t.Errorf("nothing makes %s", name)
 		}

@@ -233,8 +233,9 @@ func TestNotificationsAreWired(t *testing.T) {
 		t.Errorf("selector %q: %v", subscriptions[0].Selector, err)
 	}
 	var service struct {
-		URL     string `json:"url"`
-		Headers []struct {
+		URL      string `json:"url"`
+		RetryMax int    `json:"retryMax"`
+		Headers  []struct {
 			Name  string `json:"name"`
 			Value string `json:"value"`
 		} `json:"headers"`
@@ -243,6 +244,10 @@ func TestNotificationsAreWired(t *testing.T) {
 	headers := map[string]string{}
 	for _, header := range service.Headers {
 		headers[header.Name] = header.Value
+	}
+	// An int to both engines; 0 would be three retries, and whatever is below it is one attempt.
+	if service.RetryMax >= 0 {
+		t.Errorf("retryMax %d: a hook that is down delays everybody's notifications", service.RetryMax)
 	}
 	want := map[string]string{"Authorization": "Bearer $propagator-token", "Content-Type": "application/json"}
 	if diff := cmp.Diff(want, headers); diff != "" {

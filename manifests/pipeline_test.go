@@ -111,8 +111,8 @@ func pipeline(t *testing.T) (applicationSet, appProject) {
 	var set applicationSet
 	var project appProject
 	objects := build(t, "pipeline")
-	find(t, objects, "ApplicationSet", "shop", &set)
-	find(t, objects, "AppProject", "shop", &project)
+	find(t, objects, "ApplicationSet", "propagator-shop", &set)
+	find(t, objects, "AppProject", "propagator-shop", &project)
 	return set, project
 }
 
@@ -145,8 +145,13 @@ func TestPipelineIsSafe(t *testing.T) {
 	if len(project.Spec.Destinations) != 1 || project.Spec.Destinations[0].Namespace != "shop-*" {
 		t.Errorf("destinations %+v", project.Spec.Destinations)
 	}
-	if diff := cmp.Diff([]metav1.GroupKind{{Kind: "Namespace"}}, project.Spec.ClusterResourceWhitelist); diff != "" {
-		t.Errorf("objects of the cluster, -want +got:\n%s", diff)
+	if list := project.Spec.ClusterResourceWhitelist; len(list) > 0 {
+		t.Errorf("a snapshot may change and prune objects of the cluster: %v", list)
+	}
+	// Without it the object is gone before the controller can let go of its
+	// Applications, and these go with it.
+	if diff := cmp.Diff([]string{"resources-finalizer.argocd.argoproj.io"}, set.Finalizers); diff != "" {
+		t.Errorf("finalizers, -want +got:\n%s", diff)
 	}
 }
 

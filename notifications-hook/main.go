@@ -18,7 +18,7 @@ func main() {
 		if err != nil {
 			return hook.Cluster{}, err
 		}
-		watch := func(ctx context.Context, changed func(repository string)) { client.Watch(ctx, log, changed) }
+		watch := func(ctx context.Context, changed func(pipeline string)) { client.Watch(ctx, log, changed) }
 		return hook.Cluster{Applications: client, Live: client, Watch: watch}, nil
 	}
 	os.Exit(hook.Main(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr, connect))

@@ -2,6 +2,7 @@ package generator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -79,7 +80,11 @@ func (s *source) run(ctx context.Context) {
 				s.log.WarnContext(ctx, "configuration cannot be used; that of the newest snapshot is", "repository", s.url, "error", loaded.fault)
 			}
 		} else if ctx.Err() == nil {
-			s.log.WarnContext(ctx, "repository could not be read; requests are refused until it can be", "repository", s.url, "error", err)
+			log := s.log
+			if errors.Is(err, gitrepo.ErrUnauthorized) {
+				log = log.With("hint", unauthorizedHint)
+			}
+			log.WarnContext(ctx, "repository could not be read; requests are refused until it can be", "repository", s.url, "error", err)
 		}
 		s.now.err = err
 		close(s.running)
@@ -91,6 +96,9 @@ func (s *source) run(ctx context.Context) {
 		}
 	}
 }
+
+// unauthorizedHint is what to do when the Git host refuses us.
+const unauthorizedHint = "give the generator a password or key that the Git host accepts (--git-password-file, which is read anew, or --git-ssh-key and a restart; as installed: Secret propagator-git-read); propagator doctor --only git tells whether it will do"
 
 // reopenAfter is how many loads use one view of the repository, which keeps
 // all that it fetched in memory.

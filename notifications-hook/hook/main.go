@@ -22,7 +22,7 @@ type Cluster struct {
 	// Live is how Pods are seen.
 	Live promotion.Live
 	// Watch is [Config.Watch].
-	Watch func(ctx context.Context, changed func(repository string))
+	Watch func(ctx context.Context, changed func(pipeline string))
 }
 
 // Connect opens the cluster in which Argo CD runs. An empty kubeconfig means
@@ -104,7 +104,7 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 	s.service.Bind(f)
 	f.DurationVar(&s.interval, "interval", time.Minute, "how often each pipeline is looked at without an event")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Minute, "limit for one look at a pipeline, mirroring included")
-	f.DurationVar(&s.settle, "settle", time.Second, "how long an Application must have been healthy to count as deployed; Argo CD notes whole seconds, so less than 1s is no proof of order")
+	f.DurationVar(&s.settle, "settle", 0, "how long an Application must have been healthy to count as deployed, from the end of the second that Argo CD notes")
 	f.BoolVar(&s.watch, "watch", true, "look as soon as an Application changes; without it, at notifications and once per --interval")
 	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster in which Argo CD runs (default: the Pod's service account)")
 	f.StringVar(&s.namespace, "argocd-namespace", "argocd", "namespace of the Applications; empty for all")
@@ -112,6 +112,13 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 	service.DescribeVariables(f)
 	return cmd
 }
+
+// leastSettle is for the difference between Argo CD's clock and this one. It is
+// not zero, so that the second is waited for in which Argo CD's times cannot be
+// told apart.
+const leastSettle = 50 * time.Millisecond
+
+func (s *settings) settled() time.Duration { return max(s.settle, leastSettle) }
 
 // server joins the adapters.
 func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Server, error) {
@@ -146,7 +153,7 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 		}
 		c.Pipelines = append(c.Pipelines, Pipeline{Open: open, Engine: &promotion.Engine{
 			Repo: repo, Registries: &s.registries, Branch: s.git.Branch, Applications: cluster.Applications, Live: cluster.Live,
-			Environments: s.environments, Settle: s.settle, Actor: "propagator", Log: log,
+			Environments: s.environments, Settle: s.settled(), Actor: "propagator", Log: log,
 		}})
 	}
 	return New(c)

@@ -27,10 +27,10 @@ type Config struct {
 	// Timeout bounds one run; a mirror that takes longer goes on in the next.
 	// Default: 30 minutes.
 	Timeout time.Duration
-	// Watch, when set, calls changed with the repository of every Application
-	// that changes, until the context ends; "" for one whose repository is not
-	// known. It only saves time: nothing is lost without it.
-	Watch   func(ctx context.Context, changed func(repository string))
+	// Watch, when set, calls changed with the pipeline of every Application that
+	// changes, until the context ends; "" for one whose pipeline is not known. It
+	// only saves time: nothing is lost without it.
+	Watch   func(ctx context.Context, changed func(pipeline string))
 	Service service.Options
 	// Log is optional.
 	Log *slog.Logger
@@ -106,9 +106,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	if s.config.Watch != nil {
 		loops.Go(func() {
-			s.config.Watch(working, func(repository string) {
-				for _, worker := range s.concerned(repository) {
-					worker.nudge()
+			s.config.Watch(working, func(pipeline string) {
+				for _, worker := range s.workers {
+					if worker.concerns(pipeline) {
+						worker.nudge()
+					}
 				}
 			})
 		})

@@ -62,12 +62,12 @@ func TestNudgeDoesNotDelay(t *testing.T) {
 			t.Errorf("%d runs at an event beside a change", n)
 		}
 
-		if source, ok := w.rest(t.Context(), 10*time.Millisecond); !ok || source != "time" {
+		if source, ok := w.rest(t.Context(), 10*time.Millisecond, quiet); !ok || source != "time" {
 			t.Errorf("woken by %q", source)
 		}
 		w.nudge()
 		begin := time.Now()
-		if source, ok := w.rest(t.Context(), 10*time.Millisecond); !ok || source != "time" || time.Since(begin) != 10*time.Millisecond {
+		if source, ok := w.rest(t.Context(), 10*time.Millisecond, quiet); !ok || source != "time" || time.Since(begin) != 10*time.Millisecond {
 			t.Errorf("woken by %q after %s", source, time.Since(begin))
 		}
 	})
@@ -96,8 +96,8 @@ func TestWatch(t *testing.T) {
 			defer close(ended)
 			for {
 				select {
-				case repository := <-changes:
-					changed(repository)
+				case pipeline := <-changes:
+					changed(pipeline)
 				case <-ctx.Done():
 					return
 				}
@@ -116,13 +116,76 @@ func TestWatch(t *testing.T) {
 		return first && second
 	})
 	before := len(a.asked())
-	changes <- "git@git.example:shop" // as somebody else spells it
+	changes <- "shop"
 	until(t, "a run", func() bool { return len(a.asked()) > before })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	<-ended
+}
+
+// TestNudgesKeepPauses: an Application that changes all the time does not make a
+// run that fails repeat any sooner.
+func TestNudgesKeepPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, configuration)
+		s.err = errDown
+		w := start(t, s, func(c *Config) { c.Interval = time.Minute })
+		runs := func(nudging bool) int {
+			before := len(s.asked())
+			for range 6000 {
+				if nudging {
+					w.nudge()
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			return len(s.asked()) - before
+		}
+		alone, nudged := runs(false), runs(true)
+		if alone == 0 || nudged > alone {
+			t.Errorf("runs in 10 minutes while failing: %d alone, %d with an Application that flaps", alone, nudged)
+		}
+		s.set(func(s *shop) { s.err = nil })
+		w.poke() // an event does not wait
+		synctest.Wait()
+		s.deployed("prod", "shop/v0.1.0")
+	})
+}
+
+// TestSlowLooks take at most half the time.
+func TestSlowLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, configuration)
+		w := start(t, s, nil)
+		s.set(func(s *shop) { s.slow = 10 * time.Second })
+		w.poke()
+		synctest.Wait()
+		before := len(s.asked())
+		for range 6000 {
+			w.nudge()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := len(s.asked()) - before; n < 25 || n > 30 {
+			t.Errorf("%d looks of 10s in 10 minutes", n)
+		}
+	})
+}
+
+// TestConcerns: a worker that knows its pipeline leaves the others alone.
+func TestConcerns(t *testing.T) {
+	w := newServer(t, nil, newShop(t, configuration)).workers[0]
+	if !w.concerns("bakery") {
+		t.Error("it does not know its own name yet")
+	}
+	if !w.once(t.Context()) {
+		t.Fatal("a run failed")
+	}
+	for pipeline, want := range map[string]bool{"shop": true, "": true, "bakery": false} {
+		if w.concerns(pipeline) != want {
+			t.Errorf("%q: %v", pipeline, !want)
+		}
+	}
 }
 
 // TestHopsShown: the status, the log and the metrics tell where the time went.

@@ -38,12 +38,14 @@ type worker struct {
 
 // Status is what the newest run of a pipeline came to.
 type Status struct {
-	Repository string           `json:"repository"`
-	At         time.Time        `json:"at"`
-	Seconds    float64          `json:"seconds"`
-	Error      string           `json:"error,omitempty"`
-	Done       []promotion.Step `json:"done"`
-	Waits      []promotion.Wait `json:"waits"`
+	Repository string    `json:"repository"`
+	At         time.Time `json:"at"`
+	Seconds    float64   `json:"seconds"`
+	Error      string    `json:"error,omitempty"`
+	// Hint is what to do about the error, where somebody has to do something.
+	Hint  string           `json:"hint,omitempty"`
+	Done  []promotion.Step `json:"done"`
+	Waits []promotion.Wait `json:"waits"`
 	// Warnings hold nothing up.
 	Warnings []promotion.Wait `json:"warnings"`
 	// Hops are the last promotions from environment to environment, oldest first
@@ -93,16 +95,25 @@ func (w *worker) nudge() {
 // an Application changed.
 const quiet = 250 * time.Millisecond
 
+// concerns reports whether a pipeline is the worker's, as far as it knows: its
+// own name it learns from the first look. Others share the Argo CD.
+func (w *worker) concerns(pipeline string) bool {
+	own := w.engine.Pipeline()
+	return pipeline == "" || own == "" || own == pipeline
+}
+
 // run works until the context ends.
 func (w *worker) run(ctx context.Context) {
 	failures := 0
 	for {
+		begin := time.Now()
 		if w.once(ctx) {
 			failures = 0
 		} else {
 			failures++
 		}
-		source, ok := w.rest(ctx, w.pause(failures))
+		pause := w.pause(failures)
+		source, ok := w.rest(ctx, pause, w.distance(time.Since(begin), failures, pause))
 		if !ok {
 			return
 		}
@@ -110,9 +121,25 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
+// distance is the time between the end of a run and one that begins because an
+// Application changed. A look that takes long may take at most half the time,
+// and a failure is no reason to hurry: one Application that changes all the time
+// would make it repeat without a pause. After a run that did something, however
+// long it took, Argo CD's answer is what everybody waits for.
+func (w *worker) distance(took time.Duration, failures int, pause time.Duration) time.Duration {
+	last, _ := w.status()
+	switch {
+	case failures > 0:
+		return max(quiet, pause)
+	case len(last.Done) > 0:
+		return quiet
+	}
+	return max(quiet, took)
+}
+
 // rest waits until there is a reason to run, and names it; false when the
 // context ends.
-func (w *worker) rest(ctx context.Context, pause time.Duration) (source string, ok bool) {
+func (w *worker) rest(ctx context.Context, pause, distance time.Duration) (source string, ok bool) {
 	ended := time.Now()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -126,7 +153,7 @@ func (w *worker) rest(ctx context.Context, pause time.Duration) (source string, 
 		case <-w.wake:
 			return "request", true
 		case <-changed:
-			if soon := quiet - time.Since(ended); soon < pause-time.Since(ended) {
+			if soon := distance - time.Since(ended); soon < pause-time.Since(ended) {
 				timer.Reset(max(0, soon))
 				source = "watch"
 			}
@@ -179,8 +206,12 @@ func (w *worker) once(ctx context.Context) bool {
 	}
 	outcome := "ok"
 	if err != nil {
-		outcome, status.Error = "error", err.Error()
-		w.log.ErrorContext(ctx, "reconcile", "error", err, "timed_out", errors.Is(bounded.Err(), context.DeadlineExceeded))
+		outcome, status.Error, status.Hint = "error", err.Error(), hint(err)
+		log := w.log
+		if status.Hint != "" {
+			log = log.With("hint", status.Hint)
+		}
+		log.ErrorContext(ctx, "reconcile", "error", err, "timed_out", errors.Is(bounded.Err(), context.DeadlineExceeded))
 	}
 	for _, step := range result.Done {
 		w.metrics.steps.WithLabelValues(w.name, string(step.Kind)).Inc()

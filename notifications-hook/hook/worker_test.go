@@ -183,10 +183,33 @@ func TestSettleTime(t *testing.T) {
 			t.Fatalf("promoted before Dev has settled: %s", entry.Subject())
 		}
 		// Dev settles, then Stage, then Prod.
-		time.Sleep(3 * 5 * time.Second)
+		time.Sleep(3 * (time.Second + 5*time.Second))
 		synctest.Wait()
 		s.deployed("prod", "shop/v0.1.0")
 	})
+}
+
+// TestSecondIsWaitedFor: without --settle, too, nothing happens in the second in
+// which Dev became healthy, and not much later than that.
+func TestSecondIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(300 * time.Millisecond) // into a second
+		s := newShop(t, configuration)
+		start(t, s, func(c *Config) { c.Pipelines[0].Engine.Settle = (&settings{}).settled() })
+		time.Sleep(700*time.Millisecond + leastSettle - time.Millisecond)
+		synctest.Wait()
+		if entry := s.entry("stage"); entry.Event != "" {
+			t.Fatalf("promoted before the second was over: %s", entry.Subject())
+		}
+		time.Sleep(leastPause)
+		synctest.Wait()
+		if entry := s.entry("stage"); entry.Event == "" {
+			t.Error("not promoted when the second was over")
+		}
+	})
+	if got := (&settings{settle: time.Minute}).settled(); got != time.Minute {
+		t.Errorf("--settle 1m: %s", got)
+	}
 }
 
 // stuck is a registry whose writes hang until they are given up.

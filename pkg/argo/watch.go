@@ -21,8 +21,9 @@ const (
 	// watchFor is how long one watch is asked to last: long enough to be cheap,
 	// and a bound on how long a connection that nobody notices is dead deceives.
 	watchFor = 5 * time.Minute
-	// Between two watches: after one that ended in order almost nothing, after
-	// faults ever more.
+	// Between two watches: after one that served its time almost nothing, after
+	// faults ever more. One that ends sooner than maxPause is a fault, whatever
+	// it says: proxies and overloaded API servers end them in silence.
 	minPause = time.Second
 	maxPause = time.Minute
 	// pauseWithoutRight is how often it is tried again whether there is a right
@@ -30,22 +31,26 @@ const (
 	pauseWithoutRight = 5 * time.Minute
 )
 
-// Watch calls changed with the repository of every labelled Application that
-// has changed in a way that a promotion could depend on, until the context
-// ends. It only says when to look: [Client.List] reads the API server anew, and
+// Watch calls changed with the pipeline of every labelled Application that has
+// changed in a way that a promotion could depend on, until the context ends. It
+// only says when to look: [Client.List] reads the API server anew, and
 // never what a watch has seen, so one that lags behind or breaks costs time and
-// proves nothing wrong (I7). Without the right to watch it says so once, and
-// the caller has its own interval.
+// proves nothing wrong (I7). Without the right to watch, or when no watch lasts,
+// it says so once, and the caller has its own interval.
 //
 // It does not return before the context ends. changed must not block.
-func (c *Client) Watch(ctx context.Context, log *slog.Logger, changed func(repository string)) {
-	seen := map[string]mark{}
+func (c *Client) Watch(ctx context.Context, log *slog.Logger, changed func(pipeline string)) {
+	seen := marks{}
 	silenced := false
 	pause := minPause
 	for ctx.Err() == nil {
 		began := c.now()
-		err := c.watchOnce(ctx, seen, changed)
-		wait := minPause
+		shown, err := c.watchOnce(ctx, seen, changed)
+		lasted := c.now().Sub(began) > maxPause
+		if lasted {
+			silenced, pause = false, minPause
+		}
+		wait := pause
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -54,14 +59,15 @@ func (c *Client) Watch(ctx context.Context, log *slog.Logger, changed func(repos
 				log.WarnContext(ctx, "Applications cannot be watched, looking at them once per interval and at every notification; allow verb watch on applications.argoproj.io", "error", err)
 			}
 			silenced, wait = true, pauseWithoutRight
-		case err != nil:
-			log.DebugContext(ctx, "watch of Applications ended", "error", err)
-			if c.now().Sub(began) > maxPause {
-				pause = minPause
-			}
-			wait, pause = pause, min(2*pause, maxPause)
+		case err == nil && lasted:
+			seen.keep(shown, changed)
 		default:
-			silenced, pause = false, minPause
+			if pause == maxPause && !silenced {
+				log.WarnContext(ctx, "no watch of Applications lasts, looking at them once per interval and at every notification; is there a proxy before the API server that ends idle connections?", "error", err)
+				silenced = true
+			}
+			log.DebugContext(ctx, "watch of Applications ended", "error", err, "after", c.now().Sub(began))
+			pause = min(2*pause, maxPause)
 		}
 		wait += rand.N(wait / 10) //nolint:gosec // jitter, not a secret
 		timer := time.NewTimer(wait)
@@ -75,57 +81,83 @@ func (c *Client) Watch(ctx context.Context, log *slog.Logger, changed func(repos
 }
 
 // watchOnce opens one watch. It begins with all Applications as they are: what
-// is as it was seen last wakes nobody, what changed between two watches does.
-func (c *Client) watchOnce(ctx context.Context, seen map[string]mark, changed func(string)) error {
+// is as it was seen last wakes nobody, what changed between two watches does. It
+// returns which Applications were shown; an error unless the API server ended it.
+func (c *Client) watchOnce(ctx context.Context, seen marks, changed func(string)) (shown map[string]bool, err error) {
 	seconds := int64(watchFor / time.Second)
 	ctx, cancel := context.WithTimeout(ctx, watchFor+time.Minute)
 	defer cancel()
 	w, err := c.kube.Resource(applications).Namespace(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: LabelPipeline, TimeoutSeconds: &seconds})
 	if err != nil {
-		return fmt.Errorf("watch Applications: %w", err)
+		return nil, fmt.Errorf("watch Applications: %w", err)
 	}
 	defer w.Stop()
+	shown = map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("watch Applications: %w", ctx.Err())
+			return shown, fmt.Errorf("watch Applications: %w", ctx.Err())
 		case event, open := <-w.ResultChan():
 			if !open {
-				return nil // at the end of the time that was asked for
+				return shown, nil
 			}
 			if event.Type == watch.Error {
-				return fmt.Errorf("watch Applications: %w", apierrors.FromObject(event.Object))
+				return shown, fmt.Errorf("watch Applications: %w", apierrors.FromObject(event.Object))
 			}
-			heard(event, seen, changed)
+			object, ok := event.Object.(*unstructured.Unstructured)
+			if !ok || event.Type == watch.Bookmark {
+				continue
+			}
+			shown[keyOf(object)] = true
+			seen.hear(event.Type, object, changed)
 		}
 	}
 }
 
-// heard tells the caller what an event means.
-func heard(event watch.Event, seen map[string]mark, changed func(string)) {
-	object, ok := event.Object.(*unstructured.Unstructured)
-	if !ok || event.Type == watch.Bookmark {
-		return
+func keyOf(object *unstructured.Unstructured) string {
+	return object.GetNamespace() + "/" + object.GetName()
+}
+
+// marks are what was seen last of each Application.
+type marks map[string]mark
+
+// hear tells the caller what an event means.
+func (seen marks) hear(event watch.EventType, object *unstructured.Unstructured, changed func(pipeline string)) {
+	key, pipeline := keyOf(object), object.GetLabels()[LabelPipeline]
+	before, known := seen[key]
+	if known && before.pipeline != pipeline {
+		changed(before.pipeline)
 	}
-	key := object.GetNamespace() + "/" + object.GetName()
-	if event.Type == watch.Deleted {
-		changed(seen[key].application.RepoURL)
+	if event == watch.Deleted {
 		delete(seen, key)
+		changed(pipeline)
 		return
 	}
 	now, err := markOf(object)
 	if err != nil {
-		changed("") // the look that follows says what is wrong
+		changed(pipeline) // the look that follows says what is wrong
 		return
 	}
-	if before, known := seen[key]; !known || !now.equals(before) {
+	if !known || !now.equals(before) {
 		seen[key] = now
-		changed(now.application.RepoURL)
+		changed(pipeline)
+	}
+}
+
+// keep drops all but those that a watch showed which began with all there are:
+// the others went between two watches.
+func (seen marks) keep(shown map[string]bool, changed func(pipeline string)) {
+	for key, gone := range seen {
+		if !shown[key] {
+			delete(seen, key)
+			changed(gone.pipeline)
+		}
 	}
 }
 
 // mark is what of an Application a promotion depends on.
 type mark struct {
+	pipeline    string
 	application promotion.Application
 	// stale: not compared since the last operation. When it was compared last
 	// does not matter otherwise, and changes every few minutes for nothing.
@@ -143,7 +175,7 @@ func markOf(object *unstructured.Unstructured) (mark, error) {
 	if err != nil {
 		return mark{}, err
 	}
-	m := mark{application: a, stale: a.ReconciledAt.Before(a.FinishedAt), gone: !ok}
+	m := mark{pipeline: object.GetLabels()[LabelPipeline], application: a, stale: a.ReconciledAt.Before(a.FinishedAt), gone: !ok}
 	m.application.ReconciledAt = time.Time{}
 	// Resources come and go with a sync, which shows by itself.
 	m.application.Workloads = nil

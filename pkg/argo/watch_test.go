@@ -44,9 +44,9 @@ func TestWatchWire(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		client.Watch(ctx, slog.New(slog.DiscardHandler), func(repository string) { heard <- repository })
+		client.Watch(ctx, slog.New(slog.DiscardHandler), func(pipeline string) { heard <- pipeline })
 	}()
-	if got := <-heard; got != "https://git.example/shop.git" {
+	if got := <-heard; got != "shop" {
 		t.Errorf("heard of %q", got)
 	}
 	cancel()
@@ -235,13 +235,88 @@ func TestWatchBacksOff(t *testing.T) {
 			gaps = append(gaps, at.Sub(begin).Truncate(time.Second))
 			begin = at
 		}
-		for i, nominal := range []time.Duration{1, 1, 2, 4, 8, 16, 32, 60} {
+		for i, nominal := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 			if nominal *= time.Second; i >= len(gaps) || gaps[i] < nominal || gaps[i] > nominal*11/10 {
 				t.Fatalf("pauses: %v", gaps)
 			}
 		}
-		if diff := cmp.Diff("", w.log.String()); diff != "" {
-			t.Errorf("log: %s", diff)
+		if log := w.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "no watch of Applications lasts") {
+			t.Errorf("log: %s", log)
 		}
 	})
+}
+
+// TestWatchClosedAtOnce is a fault, too, although nobody calls it one.
+func TestWatchClosedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watching(t)
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case fake := <-w.events:
+					fake.Stop()
+				case <-stop:
+					return
+				}
+			}
+		}()
+		time.Sleep(10 * time.Minute)
+		close(stop)
+		<-stopped
+		synctest.Wait()
+		w.mu.Lock()
+		if n := len(w.asked); n < 10 || n > 20 {
+			t.Errorf("opened %d watches in 10 minutes", n)
+		}
+		if log := w.log.String(); strings.Count(log, "level=WARN") != 1 {
+			t.Errorf("log: %s", log)
+		}
+		w.asked = nil
+		w.mu.Unlock()
+		// One that serves its time is the end of the trouble.
+		time.Sleep(2 * maxPause)
+		fake := <-w.events
+		time.Sleep(watchFor)
+		fake.Stop()
+		time.Sleep(2 * minPause)
+		<-w.events
+	})
+}
+
+// TestWatchForgets Applications that went between two watches, once a watch has
+// shown all there are.
+func TestWatchForgets(t *testing.T) {
+	seen := marks{}
+	var woken []string
+	changed := func(pipeline string) { woken = append(woken, pipeline) }
+	show := func(event watch.EventType, name, pipeline string) {
+		app := &unstructured.Unstructured{Object: named(t, name)}
+		app.SetLabels(map[string]string{LabelPipeline: pipeline})
+		seen.hear(event, app, changed)
+	}
+	expect := func(when string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, woken); diff != "" {
+			t.Errorf("%s (-want +woken):\n%s", when, diff)
+		}
+		woken = nil
+	}
+	show(watch.Added, "a", "shop")
+	show(watch.Added, "b", "bakery")
+	expect("new", "shop", "bakery")
+	show(watch.Modified, "a", "bakery")
+	expect("moved to another pipeline", "shop", "bakery")
+	show(watch.Modified, "a", "bakery")
+	expect("as before")
+	show(watch.Deleted, "a", "bakery")
+	expect("gone", "bakery")
+	show(watch.Added, "c", "shop")
+	woken = nil
+	seen.keep(map[string]bool{"argocd/c": true}, changed)
+	expect("gone in between", "bakery")
+	if _, known := seen["argocd/c"]; !known || len(seen) != 1 {
+		t.Errorf("remembered: %v", seen)
+	}
 }

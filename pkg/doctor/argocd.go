@@ -84,6 +84,9 @@ type applicationSet struct {
 			ApplicationsSync            string `json:"applicationsSync"`
 		} `json:"syncPolicy"`
 		Template struct {
+			Metadata struct {
+				Finalizers []string `json:"finalizers"`
+			} `json:"metadata"`
 			Spec struct {
 				Source  *source  `json:"source"`
 				Sources []source `json:"sources"`

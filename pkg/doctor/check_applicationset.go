@@ -2,11 +2,8 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/fleeting-taas/propagator/pkg/kube"
 )
 
 // The policies of ApplicationSets.
@@ -32,13 +29,15 @@ func checkApplicationSets(ctx context.Context, x *examination, n *notes) {
 		for _, c := range s.Status.Conditions {
 			if c.Type == "ErrorOccurred" && c.Status == "True" {
 				n.fail("ApplicationSet "+s.Metadata.Name, "Argo CD reports: "+c.Message, "its Applications stay as they are; "+x.kubectl("describe applicationset %s", s.Metadata.Name)+
-					"\npropagator doctor --only generator-config,tokens,git")
+					"\npropagator doctor --only generator-config,tokens,git\nafter a fix Argo CD asks again within minutes, or at once: "+
+					x.kubectl("annotate applicationset %s --overwrite argocd.argoproj.io/application-set-refresh=true", s.Metadata.Name))
 			}
 		}
 		if len(n.all()) == before {
-			n.ok("ApplicationSet "+s.Metadata.Name, "cannot delete Applications, and is poked by the hook")
+			n.ok("ApplicationSet "+s.Metadata.Name, "neither its answers nor its own deletion delete Applications, and it is poked by the hook")
 		}
 	}
+	x.checkMortals(ctx, n, sets)
 	x.checkPolicy(ctx, n)
 }
 
@@ -63,12 +62,19 @@ func (x *examination) checkSafety(n *notes, s applicationSet) {
 		}
 		n.fail(subject, said+", so a wrong answer from whatever stands at the generator's address deletes Applications", patch(`{"syncPolicy":{"applicationsSync":"create-update"}}`))
 	}
+	if !slices.Contains(s.Metadata.Finalizers, setFinalizer) {
+		n.fail(subject, "it lacks the finalizer "+setFinalizer+", so whoever deletes it deletes its Applications along with it", x.finalize("applicationset", s.Metadata.Name, append(slices.Clone(s.Metadata.Finalizers), setFinalizer))+"\nand in the file that it is applied from")
+	}
+	if given := slices.DeleteFunc(slices.Clone(s.Spec.Template.Metadata.Finalizers), func(f string) bool { return !cascades(f) }); len(given) > 0 {
+		n.fail(subject, "its template gives Applications the finalizer "+given[0]+", so whatever deletes an Application deletes its workloads",
+			x.kubectl(`patch applicationset %s --type json -p '[{"op":"remove","path":"/spec/template/metadata/finalizers"}]'`, s.Metadata.Name)+"\nand in the file that it is applied from")
+	}
 	if !preserve {
 		n.fail(subject, "preserveResourcesOnDeletion is not true, so whatever deletes an Application deletes its workloads", patch(`{"syncPolicy":{"preserveResourcesOnDeletion":true}}`))
 	}
 	switch {
 	case !s.Spec.GoTemplate:
-		n.fail(subject, "goTemplate is not true, and then a parameter that is missing stays in the text as it is", patch(`{"goTemplate":true,"goTemplateOptions":["missingkey=error"]}`))
+		n.fail(subject, "goTemplate is not true, and then a parameter that is missing stays in the text as it is", "compare it with manifests/components/pipeline/applicationset.yaml, whose template is written for goTemplate: {{ .name }} where this one has {{name}}; then set goTemplate: true and goTemplateOptions: [missingkey=error] in the file that it is applied from")
 	case !slices.Contains(s.Spec.GoTemplateOptions, "missingkey=error"):
 		n.fail(subject, `goTemplateOptions lacks missingkey=error, so a parameter that is missing becomes "<no value>"`, patch(`{"goTemplateOptions":["missingkey=error"]}`))
 	}
@@ -97,58 +103,5 @@ func (x *examination) checkPoke(n *notes, s applicationSet) {
 		n.warn(subject, "requeueAfterSeconds is 0: a promotion whose poke is lost never arrives", "set requeueAfterSeconds: 60 beside configMapRef")
 	case *p.RequeueAfterSeconds > slow:
 		n.warn(subject, fmt.Sprintf("requeueAfterSeconds is %d: a promotion whose poke is lost takes that long", *p.RequeueAfterSeconds), "set requeueAfterSeconds: 60 beside configMapRef")
-	}
-}
-
-// checkPolicy looks whether the controller obeys the sets' own policy. It does
-// when it has none of its own, or was told that theirs win.
-func (x *examination) checkPolicy(ctx context.Context, n *notes) {
-	d, err := x.deployment(ctx, applicationSets)
-	subject := "Deployment argocd-" + applicationSets
-	if err != nil {
-		if !errors.Is(err, kube.ErrNotFound) { // check argocd says that
-			n.trouble(subject, err)
-		}
-		return
-	}
-	subject = "Deployment " + d.Name
-	c := container(d.Spec.Template.Spec, d.Name)
-	if c == nil {
-		for i := range d.Spec.Template.Spec.Containers {
-			c = &d.Spec.Template.Spec.Containers[i]
-			break
-		}
-	}
-	if c == nil {
-		n.fail(subject, "it has no container", x.kubectl("get deployment %s -o yaml", d.Name))
-		return
-	}
-	env, err := x.environment(ctx, c)
-	if err != nil {
-		n.trouble(subject, err)
-		return
-	}
-	policy, override := env["ARGOCD_APPLICATIONSET_CONTROLLER_POLICY"], env["ARGOCD_APPLICATIONSET_CONTROLLER_ENABLE_POLICY_OVERRIDE"]
-	if values := flagValues(c, "policy"); len(values) > 0 {
-		policy = values[len(values)-1]
-	}
-	if values := flagValues(c, "enable-policy-override"); len(values) > 0 {
-		override = values[len(values)-1]
-	} else if slices.Contains(slices.Concat(c.Command, c.Args), "--enable-policy-override") {
-		override = "true"
-	}
-	obeys := override == "true" || override == "" && policy == ""
-	fix := x.kubectl(`patch configmap %s --type merge -p '{"data":{"applicationsetcontroller.enable.policy.override":"true"}}'`, paramsMap) + "\n" + x.restart(d.Name)
-	switch {
-	case obeys:
-		n.ok(subject, "obeys applicationsSync of the ApplicationSets")
-	case policy == policyCreateUpdate:
-		n.ok(subject, "its own policy is create-update, for all ApplicationSets")
-	case policy == "" || policy == policySync:
-		n.fail(subject, "it ignores applicationsSync of the ApplicationSets and deletes (policy sync)", fix)
-	case policy == policyCreateOnly:
-		n.fail(subject, "its policy create-only overrides applicationsSync, so no promotion ever changes an Application that exists", fix)
-	default:
-		n.fail(subject, fmt.Sprintf("its policy %s overrides applicationsSync of the ApplicationSets", policy), fix)
 	}
 }

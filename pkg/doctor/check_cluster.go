@@ -52,9 +52,39 @@ func checkKubernetes(ctx context.Context, x *examination, n *notes) {
 		n.warn(subject, fmt.Sprintf("its version is %q, which says nothing about native sidecars", is.GitVersion), "kubectl version")
 	case v.less(version{1, nativeSidecars}):
 		n.fail(subject, fmt.Sprintf("Kubernetes %s does not know native sidecars; it drops restartPolicy from init containers, and repo-server then waits for cmp-sidecar to end", is.GitVersion),
-			fmt.Sprintf("upgrade Kubernetes to 1.%d or newer; until then run cmp-sidecar as an ordinary container of Deployment argocd-repo-server (docs/install.md)", nativeSidecars))
+			fmt.Sprintf("upgrade Kubernetes to 1.%d or newer; until then take Argo CD's part off again (docs/install.md, uninstall)", nativeSidecars))
 	default:
 		n.ok(subject, "Kubernetes %s", is.GitVersion)
+	}
+	x.checkNodes(ctx, n)
+}
+
+// checkNodes wants native sidecars to be known where repo-server's Pod may land:
+// a kubelet may be three versions older than the API server.
+func (x *examination) checkNodes(ctx context.Context, n *notes) {
+	nodes, err := kube.List[corev1.Node](ctx, x.Cluster, kube.Path("v1", "", "nodes", ""), "")
+	if err != nil {
+		n.trouble("nodes", err)
+		return
+	}
+	var old []string
+	known := 0
+	for _, node := range nodes {
+		v, ok := parseVersion(node.Status.NodeInfo.KubeletVersion)
+		if !ok || node.Spec.Unschedulable || node.Labels[corev1.LabelOSStable] == "windows" {
+			continue
+		}
+		known++
+		if v.less(version{1, nativeSidecars}) {
+			old = append(old, node.Name+" "+node.Status.NodeInfo.KubeletVersion)
+		}
+	}
+	switch {
+	case len(old) > 0:
+		n.fail("nodes", "these kubelets do not know native sidecars, so a Pod of repo-server that lands there does not start: "+clip(strings.Join(old, ", ")),
+			fmt.Sprintf("upgrade them to 1.%d or newer, or keep repo-server away from them with a nodeSelector", nativeSidecars))
+	case known > 0:
+		n.ok("nodes", "%s, all with kubelets that know native sidecars", plural(known, "node"))
 	}
 }
 
@@ -100,7 +130,8 @@ func overlay(d *appsv1.Deployment) string {
 	return "manifests/overlays/argocd-v3"
 }
 
-// apply applies one of the folders that docs/install.md makes in $INSTALL.
+// apply applies one of the folders that docs/install.md makes in $INSTALL, in
+// the way of that page: another field manager would be a conflict the next time.
 func apply(folder, section string) string {
 	return fmt.Sprintf(`kubectl apply --server-side --field-manager=%s -k "$INSTALL/%s"   # docs/install.md, %s`, fieldManager, folder, section)
 }
@@ -108,11 +139,20 @@ func apply(folder, section string) string {
 // applySuite applies our own objects again.
 func applySuite() string { return apply("suite", "generator and hook") }
 
-// applyPipeline applies a pipeline's.
-func applyPipeline() string { return apply("$PIPELINE", "the pipeline") }
+// applyPipeline applies a pipeline's, whose objects Argo CD's controllers write
+// as well.
+func applyPipeline() string {
+	return `kubectl apply -k "$INSTALL/pipelines/$PIPELINE"   # docs/install.md, the pipeline`
+}
 
 // applyOverlay applies what Argo CD's own objects get.
 func applyOverlay(d *appsv1.Deployment) string {
+	switch argoManager(d) {
+	case "Helm":
+		return "Helm manages Argo CD and would take it off again: put it into the release's values (docs/install.md, when Argo CD is managed from git, or by Helm), and upgrade that"
+	case "Argo CD":
+		return "Argo CD manages itself from git and would take it off again: put it there (docs/install.md, when Argo CD is managed from git, or by Helm)"
+	}
 	return apply("argocd", "Argo CD's part ("+overlay(d)+")")
 }
 
@@ -140,6 +180,7 @@ func checkArgoCD(ctx context.Context, x *examination, n *notes) {
 	default:
 		n.ok(subject, "%s", tag)
 	}
+	x.checkAvailable(ctx, n, d)
 	for _, component := range []string{applicationSets, notifications} {
 		x.checkComponent(ctx, n, component)
 	}
@@ -176,6 +217,7 @@ func wanted(d *appsv1.Deployment) int32 {
 
 func checkPrograms(ctx context.Context, x *examination, n *notes) {
 	versions := map[string][]string{} // tag to programs
+	var programs []*appsv1.Deployment
 	for _, name := range []string{generatorWorkload, hookWorkload} {
 		d, err := x.ownDeployment(ctx, name)
 		subject := "Deployment " + name
@@ -191,7 +233,9 @@ func checkPrograms(ctx context.Context, x *examination, n *notes) {
 			versions[imageTag(c.Image)] = append(versions[imageTag(c.Image)], name)
 		}
 		x.checkAvailable(ctx, n, d)
+		programs = append(programs, d)
 	}
+	x.checkReferences(ctx, n, programs)
 	if d, err := x.deployment(ctx, repoServer); err == nil {
 		if c := sidecarOf(d.Spec.Template.Spec); c != nil {
 			versions[imageTag(c.Image)] = append(versions[imageTag(c.Image)], sidecarContainer)

@@ -61,20 +61,26 @@ func (x *examination) checkGeneratorMap(ctx context.Context, n *notes, name stri
 	x.checkTokenReference(ctx, n, subject, name, data["token"])
 	if timeout, ok := data["requestTimeout"]; ok {
 		if seconds, err := strconv.Atoi(timeout); err != nil || seconds < 0 {
-			n.fail(subject, fmt.Sprintf("requestTimeout is %q; it must be whole seconds, without a unit", timeout), x.patchMap(name, "requestTimeout", "30"))
+			n.fail(subject, fmt.Sprintf("requestTimeout is %q; it must be whole seconds, without a unit", timeout), x.applyValue(name, "requestTimeout", "20"))
 		} else if seconds > 0 && seconds < 15 {
-			n.warn(subject, fmt.Sprintf("requestTimeout is %d s; the generator may take 10 s to read a repository", seconds), x.patchMap(name, "requestTimeout", "30"))
+			n.warn(subject, fmt.Sprintf("requestTimeout is %d s; the generator may take 10 s to read a repository", seconds), x.applyValue(name, "requestTimeout", "20"))
 		}
 	}
 }
 
-func (x *examination) patchMap(name, key, value string) string {
-	return x.kubectl(`patch configmap %s --type merge -p '{"data":{"%s":"%s"}}'`, name, key, value)
+// applyValue corrects a value in a ConfigMap of ours: what $INSTALL/suite makes of
+// it counts. Whoever has set it otherwise by hand loses it, since nobody else
+// owns anything in these objects.
+func (x *examination) applyValue(name, key, value string) string {
+	if name != generatorMap {
+		return fmt.Sprintf("set %s to %s in the file that ConfigMap %s is applied from, and apply it", key, value, name)
+	}
+	return fmt.Sprintf("kubectl apply --server-side --field-manager=%s --force-conflicts -k \"$INSTALL/suite\"   # sets %s to %s, unless a patch in there says otherwise", fieldManager, key, value)
 }
 
 // checkBaseURL follows the address to the port of a Service.
 func (x *examination) checkBaseURL(ctx context.Context, n *notes, subject, name, base string) {
-	fix := x.patchMap(name, "baseUrl", fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", generatorWorkload, x.Namespace, programPort))
+	fix := x.applyValue(name, "baseUrl", fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", generatorWorkload, x.Namespace, programPort))
 	if fault := x.serviceFault(ctx, base); fault.message != "" {
 		switch {
 		case fault.err != nil:
@@ -112,6 +118,9 @@ func (x *examination) serviceFault(ctx context.Context, raw string) serviceProbl
 	}
 	s, err := x.service(ctx, namespace, service)
 	switch {
+	case errors.Is(err, kube.ErrNotFound) && namespace != x.Namespace && !inCluster(u.Hostname()):
+		// generator.internal may be a machine of the company as well.
+		return serviceProblem{message: fmt.Sprintf("%s is no Service of this cluster: namespace %s has no Service %s", publicURL(raw), namespace, service), unknown: true}
 	case errors.Is(err, kube.ErrNotFound):
 		return serviceProblem{message: fmt.Sprintf("there is no Service %s in namespace %s", service, namespace)}
 	case err != nil:
@@ -168,7 +177,7 @@ func (x *examination) targetFault(ctx context.Context, s *corev1.Service, port c
 // $secret:key, or $key for a key of argocd-secret. When there is no such key the
 // controller sends the reference itself.
 func (x *examination) checkTokenReference(ctx context.Context, n *notes, subject, name, reference string) {
-	right := x.patchMap(name, "token", "$"+tokenSecret+":"+tokenKey)
+	right := x.applyValue(name, "token", "$"+tokenSecret+":"+tokenKey)
 	to, ok := strings.CutPrefix(reference, "$")
 	if !ok {
 		said := "token is not set"

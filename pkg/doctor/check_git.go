@@ -8,34 +8,89 @@ import (
 	"net/url"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/kube"
 )
 
-// renewGit replaces the credentials that generator and hook use.
-func (x *examination) renewGit() string {
-	return x.kubectl(`create secret generic %s --from-literal=username=USER --from-literal=password="$TOKEN" --dry-run=client -o yaml | kubectl apply -f -`, gitSecret) + "\n" +
-		x.restart(hookWorkload) + "\n" + x.restart(generatorWorkload)
+// renewGit replaces the credentials in one of the Secrets for Git, and keeps the
+// certificate authority that may be beside them.
+func (x *examination) renewGit(ctx context.Context, secret string) string {
+	user, file, workload := "$GIT_USERNAME", "$GIT_PASSWORD_FILE", hookWorkload
+	if secret == gitReadSecret {
+		user, file, workload = "$GIT_READ_USERNAME", "$GIT_READ_PASSWORD_FILE", generatorWorkload
+	}
+	authority := ""
+	if s, err := x.secret(ctx, secret); err == nil && len(s.Data[caKey]) > 0 {
+		authority = fmt.Sprintf(` --from-literal=%s="$(kubectl -n %s get secret %s -o jsonpath='{.data.ca\.crt}' | openssl base64 -d -A)"`, caKey, x.Namespace, secret)
+	}
+	return x.kubectl(`create secret generic %s --from-literal=username="%s" --from-file=password="%s"%s --dry-run=client -o yaml`, secret, user, file, authority) + " | " + applySecret + "\n" +
+		"a new password is noticed within about a minute; a new user, and all at once, by:\n" + x.restart(workload)
 }
 
 func checkGit(ctx context.Context, x *examination, n *notes) {
 	for _, p := range x.repositoriesOrNote(ctx, n) {
 		subject := "repository " + p.url
 		if p.err != nil {
-			x.unreadable(n, subject, p)
+			x.unreadable(ctx, n, subject, p)
 			continue
 		}
 		n.ok(subject, "%s, read with %s", plural(len(p.refs), "ref"), p.whose)
 		checkConfiguration(n, subject, p)
 		x.checkMayPush(ctx, n, subject, p)
 	}
+	x.checkGeneratorReads(ctx, n)
+}
+
+// checkGeneratorReads asks every repository with what the generator has. An
+// installation without a Secret of its own for it says so elsewhere.
+func (x *examination) checkGeneratorReads(ctx context.Context, n *notes) {
+	if x.Cluster == nil || x.OwnCredentials || x.GitCredentials || x.OpenRepository == nil {
+		return
+	}
+	s, err := x.secret(ctx, gitReadSecret)
+	switch {
+	case errors.Is(err, kube.ErrNotFound):
+		return
+	case err != nil:
+		n.trouble("Secret "+gitReadSecret, err)
+		return
+	case len(s.Data["password"]) == 0:
+		return // an ssh key, which stays where it is, or nothing, which a public repository takes
+	}
+	urls, err := x.repositories(ctx)
+	if err != nil {
+		return // said above
+	}
+	for _, raw := range urls {
+		subject := "repository " + publicURL(raw)
+		repo, err := x.OpenRepository(raw, loginOf(s))
+		if err == nil {
+			_, err = repo.Refs(ctx)
+		}
+		switch {
+		case err == nil:
+			n.ok(subject, "read with Secret %s", gitReadSecret)
+		case errors.Is(err, gitrepo.ErrUnauthorized), errors.Is(err, gitrepo.ErrNotFound):
+			n.fail(subject, fmt.Sprintf("not with Secret %s, so the generator cannot read it: %v", gitReadSecret, err), x.renewGit(ctx, gitReadSecret))
+		}
+	}
+}
+
+func loginOf(s *corev1.Secret) *Login {
+	return &Login{Username: string(s.Data["username"]), Password: strings.TrimSpace(string(s.Data["password"]))}
 }
 
 // unreadable says why a repository cannot be read, and with whose credentials.
-func (x *examination) unreadable(n *notes, subject string, p *pipeline) {
-	fix := x.renewGit()
+func (x *examination) unreadable(ctx context.Context, n *notes, subject string, p *pipeline) {
+	fix := ""
 	if strings.HasPrefix(p.whose, own) {
 		fix = "propagator doctor --git-username USER --git-password-file FILE"
+	}
+	if fix == "" {
+		fix = x.renewGit(ctx, gitSecret)
 	}
 	switch u, err := url.Parse(p.url); {
 	case errors.Is(p.err, gitrepo.ErrUnauthorized), errors.Is(p.err, gitrepo.ErrNotFound):
@@ -85,12 +140,12 @@ func (x *examination) checkMayPush(ctx context.Context, n *notes, subject string
 	case err == nil:
 		n.ok(subject, "%s may push; whether to environments/* and tags, only a push tells", p.whose)
 	case errors.Is(err, gitrepo.ErrUnauthorized), errors.Is(err, gitrepo.ErrRejected), errors.Is(err, gitrepo.ErrNotFound):
-		fix := "give the hook's user the right to write (docs/operations.md, Rights), or another user:\n" + x.renewGit()
 		if strings.HasPrefix(p.whose, own) {
 			n.warn(subject, fmt.Sprintf("%s may not push, the hook's may all the same: %v", p.whose, err), "propagator doctor --git-username USER --git-password-file FILE")
 			return
 		}
-		n.fail(subject, fmt.Sprintf("%s may read and not push, so nothing is captured or promoted: %v", p.whose, err), fix)
+		n.fail(subject, fmt.Sprintf("%s may read and not push, so nothing is captured or promoted: %v", p.whose, err),
+			"give the hook's user the right to write (docs/operations.md, Rights), or another user:\n"+x.renewGit(ctx, gitSecret))
 	default:
 		n.fail(subject, err.Error(), "git ls-remote "+p.url)
 	}

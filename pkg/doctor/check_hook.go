@@ -24,12 +24,12 @@ func checkHook(ctx context.Context, x *examination, n *notes) {
 		return
 	}
 	s, err := x.secret(ctx, tokenSecret)
-	if errors.Is(err, kube.ErrForbidden) {
-		n.trouble("Secret "+tokenSecret, err)
-		return
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, kube.ErrNotFound):
 		n.skip(subject, "there is no token to ask with", "propagator doctor --only tokens")
+		return
+	case err != nil:
+		n.trouble("Secret "+tokenSecret, err)
 		return
 	}
 	answer, err := at.ask(ctx, http.MethodGet, "/api/v1/status", strings.TrimSpace(string(s.Data[tokenKey])), "")

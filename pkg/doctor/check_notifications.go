@@ -77,6 +77,9 @@ func (x *examination) checkWebhook(ctx context.Context, n *notes, subject string
 			n.warn(subject, webhookService+": url has a path, which is put in front of the template's", edit+"url: "+want)
 		}
 	}
+	if c.webhook.RetryMax == nil || *c.webhook.RetryMax >= 0 {
+		n.warn(subject, webhookService+": retryMax is not -1: while the hook is down, each notification of ours holds everybody's up for seconds, and the hook needs none of them", x.overlayFix(ctx))
+	}
 	sent := ""
 	for _, h := range c.webhook.Headers {
 		if strings.EqualFold(h.Name, "Authorization") {

@@ -43,7 +43,7 @@ func (x *examination) dockerConfig(ctx context.Context) ([]byte, string, error) 
 
 func (x *examination) renewRegistries(host string) string {
 	return "put working credentials for " + host + " into the Docker configuration, then:\n" +
-		x.kubectl(`create secret generic %s --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json --dry-run=client -o yaml | kubectl apply -f -`, registriesSecret) + "\n" +
+		x.kubectl(`create secret generic %s --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=config.json --dry-run=client -o yaml`, registriesSecret) + " | " + applySecret + "\n" +
 		x.restart(hookWorkload)
 }
 

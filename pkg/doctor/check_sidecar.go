@@ -93,7 +93,7 @@ func (x *examination) checkNative(ctx context.Context, n *notes, d *appsv1.Deplo
 		}
 		if err := x.Cluster.Get(ctx, "/version", &is); err == nil {
 			if v, ok := parseVersion(is.GitVersion); ok && v.less(version{1, nativeSidecars}) {
-				fix = fmt.Sprintf("Kubernetes %s does not know native sidecars: upgrade it to 1.%d or newer, or move %s to spec.template.spec.containers", is.GitVersion, nativeSidecars, sidecarContainer)
+				fix = fmt.Sprintf("Kubernetes %s does not know native sidecars: upgrade it to 1.%d or newer; until then take Argo CD's part off again (docs/install.md, uninstall)", is.GitVersion, nativeSidecars)
 			}
 		}
 		n.fail(subject, "init container "+sidecarContainer+" lacks restartPolicy: Always, so repo-server waits for it to end and never starts", fix)

@@ -9,6 +9,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 )
 
+// tarVariable is how repo-server is told.
+const tarVariable = "ARGOCD_REPO_SERVER_PLUGIN_TAR_EXCLUSIONS"
+
 // tarSettings is what repo-server leaves out of the archives that it sends to
 // plugins.
 type tarSettings struct {
@@ -36,7 +39,7 @@ func (x *examination) tarSettings(ctx context.Context) (tarSettings, error) {
 	}
 	settings.exclude = flagValues(c, "plugin-tar-exclude")
 	if len(settings.exclude) == 0 {
-		for pattern := range strings.SplitSeq(env["ARGOCD_REPO_SERVER_PLUGIN_TAR_EXCLUSIONS"], ";") {
+		for pattern := range strings.SplitSeq(env[tarVariable], ";") {
 			if pattern != "" {
 				settings.exclude = append(settings.exclude, pattern)
 			}
@@ -55,7 +58,14 @@ func checkTarExclusions(ctx context.Context, x *examination, n *notes) {
 	}
 	subject := "Deployment " + settings.deployment.Name
 	set := func(value string) string {
-		return x.kubectl("patch configmap %s --type merge -p '{\"data\":{\"reposerver.plugin.tar.exclusions\":\"%s\"}}'", paramsMap, value) + "\n" + x.restart(settings.deployment.Name)
+		if value == ".git" && len(settings.exclude) == 0 {
+			return applyOverlay(settings.deployment)
+		}
+		fix := x.setParam(settings.deployment, "reposerver.plugin.tar.exclusions", value)
+		if value != ".git" && argoManager(settings.deployment) == "" {
+			fix += "\nand leave that key out of $INSTALL/argocd, where it would be a conflict from now on (docs/install.md, troubleshooting)"
+		}
+		return fix
 	}
 	without := false
 	for _, pattern := range settings.exclude {
@@ -80,9 +90,15 @@ func checkTarExclusions(ctx context.Context, x *examination, n *notes) {
 	switch {
 	case !without:
 		n.warn(subject, "it sends .git, the whole history, to the plugin with every render", set(strings.Join(append([]string{".git"}, settings.exclude...), ";")))
-	case !n.faults():
+	case !n.faults() && x.checkTarRead(ctx, n, settings.deployment):
 		n.ok(subject, "leaves out %s", strings.Join(settings.exclude, ", "))
 	}
+}
+
+// checkTarRead wants the exclusions to be those that repo-server runs with.
+func (x *examination) checkTarRead(ctx context.Context, n *notes, d *appsv1.Deployment) bool {
+	c := repoServerContainer(d)
+	return c == nil || x.checkRead(ctx, n, d, c, tarVariable)
 }
 
 func name(path string) string {

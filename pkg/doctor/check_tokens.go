@@ -23,21 +23,26 @@ const (
 	nobodysPipeline = "propagator-doctor-asks"
 )
 
-// createToken makes the Secret with a new token.
+// applySecret applies what stands before it in a pipe, as docs/install.md does:
+// with another field manager the commands of that page would be refused later.
+// The Secrets are our own and are to be replaced, whoever wrote what is in them.
+const applySecret = "kubectl apply --server-side --force-conflicts --field-manager=" + fieldManager + " -f -"
+
+// createToken makes the Secret with a new token, or puts a new one into it. The
+// shell's own printf writes it, so that no list of processes shows it.
 func (x *examination) createToken() string {
-	return x.kubectl(`create secret generic %s --from-literal=%s="$(openssl rand -hex 32)"`, tokenSecret, tokenKey) + "\n" +
-		x.kubectl("label secret %s %s=%s", tokenSecret, labelPartOf, partOfArgoCD)
+	return x.kubectl("create secret generic %s --dry-run=client -o yaml", tokenSecret) +
+		fmt.Sprintf(` | { cat; printf 'data: {%s: %%s}\n' "$(openssl rand -hex 32 | tr -d '\n' | openssl base64 -A)"; } | kubectl label --local -f - %s=%s -o yaml | %s`,
+			tokenKey, labelPartOf, partOfArgoCD, applySecret)
 }
 
-// renewToken replaces the Secret's token.
-func (x *examination) renewToken() string {
-	return x.kubectl("delete secret %s", tokenSecret) + "\n" + x.createToken() + "\n" + x.copyToken()
-}
+// renewToken replaces the token on both sides.
+func (x *examination) renewToken() string { return x.createToken() + "\n" + x.copyToken() }
 
 // copyToken gives the notifications controller the same token.
 func (x *examination) copyToken() string {
-	return x.kubectl(`patch secret %s -p "{\"data\":{\"%s\":\"$(kubectl -n %s get secret %s -o jsonpath='{.data.%s}')\"}}"`,
-		notificationsSecret, notificationsToken, x.Namespace, tokenSecret, tokenKey)
+	return x.kubectl("get secret %s -o jsonpath='{\"data: {%s: \"}{.data.%s}{\"}\"}'", tokenSecret, notificationsToken, tokenKey) + " | " +
+		x.kubectl("patch secret %s --type merge --patch-file /dev/stdin", notificationsSecret)
 }
 
 // checkToken looks at the token in one key of a Secret.

@@ -80,6 +80,11 @@ func TestObjects(t *testing.T) {
 			"spec: {containers: [{name: notifications-hook, ports: [{name: http, containerPort: 8080}]}]}\nstatus: {phase: Running, conditions: [{type: Ready, status: \"True\"}]}",
 			"status: {phase: Running, containerStatuses: [{name: notifications-hook, state: {waiting: {reason: CrashLoopBackOff}}}]}",
 		}, nil, "0 of 1 replica available; Pod propagator-notifications-hook-6b7-bbbbb: container notifications-hook ends again and again", "--previous"},
+		{"no Secret for git", "programs", nil, func(w *world) { w.Remove("secrets/propagator-git") }, "failed: Secret propagator-git: there is none in namespace argocd, so no Pod of propagator-notifications-hook can start", "create secret generic propagator-git "},
+		{"no Secret for registries", "programs", nil, func(w *world) { w.Remove("secrets/propagator-registries") }, "failed: Secret propagator-registries: there is none in namespace argocd, so no Pod of propagator-notifications-hook can start", "create secret generic propagator-registries"},
+		{"no Secret for callers", "programs", nil, func(w *world) { w.Remove("secrets/propagator-token") }, "failed: Secret propagator-token: there is none", "openssl rand"},
+		{"no settings", "programs", nil, func(w *world) { w.Remove("configmaps/propagator-settings") }, "failed: ConfigMap propagator-settings: there is none", "$INSTALL/suite"},
+		{"a Secret of somebody else's", "programs", []string{"secret: {secretName: propagator-registries}", "secret: {secretName: company-logins}"}, nil, "failed: Secret company-logins: there is none", "make it"},
 		{"versions differ", "programs", []string{"cmp-sidecar:v0.1.0", "cmp-sidecar:v0.2.0"}, nil, "warning: images: versions differ: cmp-sidecar v0.2.0, propagator-applicationset-generator and propagator-notifications-hook v0.1.0", "newTag"},
 
 		{"no sidecar", "sidecar", []string{"- name: cmp-sidecar", "- name: other"}, nil, "failed: Deployment argocd-repo-server: it has no container cmp-sidecar", "overlays/argocd-v2"},
@@ -91,36 +96,58 @@ func TestObjects(t *testing.T) {
 		{"no volume", "sidecar", []string{"securityContext: {runAsUser: 999}\n        volumeMounts:\n        - {name: plugins, mountPath: /home/argocd/cmp-server/plugins}", "securityContext: {runAsUser: 999}"}, nil, "cmp-sidecar has no volume at /home/argocd/cmp-server/plugins", "overlays"},
 		{"another user", "sidecar", []string{"runAsUser: 999", "runAsUser: 1000"}, nil, "repo-server runs as user 999, cmp-sidecar as 1000", "999"},
 
-		{"history is sent", "tar-exclusions", []string{"  reposerver.plugin.tar.exclusions: \".git\"\n", ""}, nil, "warning: Deployment argocd-repo-server: it sends .git", `"reposerver.plugin.tar.exclusions":".git"`},
+		{"history is sent", "tar-exclusions", []string{"  reposerver.plugin.tar.exclusions: \".git\"\n", ""}, nil, "warning: Deployment argocd-repo-server: it sends .git", `-k "$INSTALL/argocd"`},
 		{"lock is left out", "tar-exclusions", []string{`exclusions: ".git"`, `exclusions: ".*"`}, nil, `failed: Deployment argocd-repo-server: the exclusion ".*" leaves out everything`, ".git"},
 		{"configuration is left out", "tar-exclusions", []string{`exclusions: ".git"`, `exclusions: ".git;*.yaml"`}, nil, `the exclusion "*.yaml" leaves out propagator.yaml`, ".git"},
 		{"malformed exclusion", "tar-exclusions", []string{`exclusions: ".git"`, `exclusions: ".git;[a"`}, nil, `the exclusion "[a" is malformed`, ".git"},
 		{"others are kept", "tar-exclusions", []string{`exclusions: ".git"`, `exclusions: "docs;services"`}, nil, "it sends .git", ".git;docs;services"},
 
-		{"Application names another plugin", "plugin-name", []string{"    plugin:\n      name: propagator\n", "    plugin:\n      name: propagator-v1.0\n"}, nil, `failed: Application shop-stage-orders: its plugin is called "propagator-v1.0"`, "in ApplicationSet shop, which made it"},
-		{"Application names none", "plugin-name", []string{"    plugin:\n      name: propagator\n", "    plugin:\n      version: x\n"}, nil, "failed: Application shop-stage-orders: its plugin has no name", "ApplicationSet shop"},
-		{"set names another plugin", "plugin-name", []string{"plugin: {name: propagator} # of the set", "plugin: {name: kustomize}"}, nil, `failed: ApplicationSet shop: its plugin is called "kustomize"`, "patch applicationset shop"},
-		{"set names none", "plugin-name", []string{"        plugin: {name: propagator} # of the set", "        path: x"}, nil, "failed: ApplicationSet shop: it names no plugin", "spec.template.spec.source.plugin.name"},
-		{"sidecar has another name", "plugin-name", []string{"restartPolicy: Always", "restartPolicy: Always\n        args: [--name, train]"}, nil, `failed: ApplicationSet shop: its plugin is called "propagator", the sidecar's is "train"`, "train"},
+		{"Application names another plugin", "plugin-name", []string{"    plugin:\n      name: propagator\n", "    plugin:\n      name: propagator-v1.0\n"}, nil, `failed: Application shop-stage-orders: its plugin is called "propagator-v1.0"`, "in ApplicationSet propagator-shop, which made it"},
+		{"Application names none", "plugin-name", []string{"    plugin:\n      name: propagator\n", "    plugin:\n      version: x\n"}, nil, "failed: Application shop-stage-orders: its plugin has no name", "ApplicationSet propagator-shop"},
+		{"set names another plugin", "plugin-name", []string{"plugin: {name: propagator} # of the set", "plugin: {name: kustomize}"}, nil, `failed: ApplicationSet propagator-shop: its plugin is called "kustomize"`, "patch applicationset propagator-shop"},
+		{"set names none", "plugin-name", []string{"        plugin: {name: propagator} # of the set", "        path: x"}, nil, "failed: ApplicationSet propagator-shop: it names no plugin", "spec.template.spec.source.plugin.name"},
+		{"sidecar has another name", "plugin-name", []string{"restartPolicy: Always", "restartPolicy: Always\n        args: [--name, train]"}, nil, `failed: ApplicationSet propagator-shop: its plugin is called "propagator", the sidecar's is "train"`, "train"},
 
-		{"sets delete", "applicationset", []string{"applicationsSync: create-update", "applicationsSync: sync"}, nil, "failed: ApplicationSet shop: applicationsSync is sync", "create-update"},
+		{"sets delete", "applicationset", []string{"applicationsSync: create-update", "applicationsSync: sync"}, nil, "failed: ApplicationSet propagator-shop: applicationsSync is sync", "create-update"},
 		{"sets delete by default", "applicationset", []string{"    applicationsSync: create-update\n", ""}, nil, "applicationsSync is not set", "create-update"},
 		{"sets never update", "applicationset", []string{"applicationsSync: create-update", "applicationsSync: create-only"}, nil, "no promotion ever changes an Application", "create-update"},
 		{"workloads die with Applications", "applicationset", []string{"preserveResourcesOnDeletion: true", "preserveResourcesOnDeletion: false"}, nil, "preserveResourcesOnDeletion is not true", "preserveResourcesOnDeletion"},
 		{"holes in templates", "applicationset", []string{"goTemplateOptions: [missingkey=error]", "goTemplateOptions: []"}, nil, "lacks missingkey=error", "missingkey=error"},
 		{"old templates", "applicationset", []string{"goTemplate: true", "goTemplate: false"}, nil, "goTemplate is not true", "goTemplate"},
-		{"poke misses the set", "applicationset", []string{"{name: shop, namespace: argocd, labels: {propagator.dev/pipeline: shop}}", "{name: shop, namespace: argocd}"}, nil, "warning: ApplicationSet shop: it has no label", "label applicationset shop propagator.dev/pipeline=shop"},
-		{"poke of another pipeline", "applicationset", []string{"{name: shop, namespace: argocd, labels: {propagator.dev/pipeline: shop}}", "{name: shop, namespace: argocd, labels: {propagator.dev/pipeline: web}}"}, nil, "its label says pipeline web, its generator is asked for shop", "--overwrite"},
+		{"poke misses the set", "applicationset", []string{"{name: propagator-shop, namespace: argocd, labels: {propagator.dev/pipeline: shop}, ", "{name: propagator-shop, namespace: argocd, "}, nil, "warning: ApplicationSet propagator-shop: it has no label", "label applicationset propagator-shop propagator.dev/pipeline=shop"},
+		{"poke of another pipeline", "applicationset", []string{"{name: propagator-shop, namespace: argocd, labels: {propagator.dev/pipeline: shop}, ", "{name: propagator-shop, namespace: argocd, labels: {propagator.dev/pipeline: web}, "}, nil, "its label says pipeline web, its generator is asked for shop", "--overwrite"},
 		{"no scope", "applicationset", []string{"      input: {parameters: {pipeline: shop}}\n", ""}, nil, "no input.parameters.pipeline", "pipeline"},
 		{"no polling", "applicationset", []string{"requeueAfterSeconds: 60", "requeueAfterSeconds: 0"}, nil, "requeueAfterSeconds is 0", "60"},
 		{"slow polling", "applicationset", []string{"      requeueAfterSeconds: 60\n", ""}, nil, "requeueAfterSeconds is not set", "60"},
 		{"generation fails", "applicationset", []string{`status: "False", message: up to date`, `status: "True", message: "error listing params: API error with status code 401"`}, nil, "Argo CD reports: error listing params: API error with status code 401", "--only generator-config,tokens,git"},
-		{"no set", "applicationset", nil, func(w *world) { w.Remove("applicationsets/shop") }, "warning: ApplicationSets: none in namespace argocd uses the generator", "$INSTALL/$PIPELINE"},
+		{"no set", "applicationset", nil, func(w *world) { w.Remove("applicationsets/propagator-shop") }, "warning: ApplicationSets: none in namespace argocd uses the generator", "$INSTALL/pipelines/$PIPELINE"},
 		{"policy wins", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "applicationsetcontroller.policy: sync"}, nil, "it ignores applicationsSync of the ApplicationSets and deletes", "enable.policy.override"},
 		{"override off", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, `applicationsetcontroller.enable.policy.override: "false"`}, nil, "it ignores applicationsSync", "enable.policy.override"},
 		{"policy is safe", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "applicationsetcontroller.policy: create-update"}, nil, "", ""},
 		{"no policy", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "unrelated: x"}, nil, "", ""},
-		{"policy on the command line", "applicationset", []string{"args: [/usr/local/bin/argocd-applicationset-controller]", "args: [/usr/local/bin/argocd-applicationset-controller, --policy=create-delete, --enable-policy-override=false]"}, nil, "its policy create-delete overrides", "enable.policy.override"},
+		{"policy on the command line", "applicationset", []string{"args: [/usr/local/bin/argocd-applicationset-controller]", "args: [/usr/local/bin/argocd-applicationset-controller, --policy=create-delete, --enable-policy-override=false]"}, nil, "its policy create-delete overrides", "set --policy=create-update in the arguments"},
+
+		{"policy in the arguments alone", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "unrelated: x", "args: [/usr/local/bin/argocd-applicationset-controller]", "args: [/usr/local/bin/argocd-applicationset-controller, --policy, sync]"}, nil, "", ""},
+		{"override in capitals", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "applicationsetcontroller.enable.policy.override: \"TRUE\"\n  applicationsetcontroller.policy: sync"}, nil, "", ""},
+		{"override as a flag", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "applicationsetcontroller.policy: sync", "args: [/usr/local/bin/argocd-applicationset-controller]", "args: [/usr/local/bin/argocd-applicationset-controller, --enable-policy-override=T]"}, nil, "", ""},
+		{"policy creates only", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "applicationsetcontroller.policy: create-only"}, nil, "its policy create-only overrides", `"applicationsetcontroller.policy":"create-update"`},
+		{"policy of a Helm release", "applicationset", []string{`applicationsetcontroller.enable.policy.override: "true"`, "applicationsetcontroller.policy: sync", "{app.kubernetes.io/component: applicationset-controller,", "{app.kubernetes.io/managed-by: Helm, app.kubernetes.io/component: applicationset-controller,"}, nil, "it ignores applicationsSync", `configs.params."applicationsetcontroller.enable.policy.override"`},
+		{"override came after the start", "applicationset", []string{`time: "2026-03-02T09:00:00Z" # of the override`, `time: "2026-03-02T09:10:00Z"`}, nil, "warning: Deployment argocd-applicationset-controller: Pod argocd-applicationset-controller-6f4-z9z9z runs since 2026-03-02T09:05:00Z, and applicationsetcontroller.enable.policy.override in ConfigMap argocd-cmd-params-cm may have changed", "rollout restart deployment argocd-applicationset-controller"},
+		{"exclusions came after the start", "tar-exclusions", []string{`time: "2026-03-02T09:00:00Z" # of our keys`, `time: "2026-03-02T09:10:00Z"`}, nil, "warning: Deployment argocd-repo-server: Pod argocd-repo-server-5c9f-x2x2x runs since 2026-03-02T09:05:00Z", "rollout restart deployment argocd-repo-server"},
+		{"exclusions of a Helm release", "tar-exclusions", []string{"  reposerver.plugin.tar.exclusions: \".git\"\n", "", "{app.kubernetes.io/component: repo-server,", "{app.kubernetes.io/managed-by: Helm, app.kubernetes.io/component: repo-server,"}, nil, "it sends .git", "release's values"},
+		{"a set that takes its Applications along", "applicationset", []string{", finalizers: [resources-finalizer.argocd.argoproj.io]}", ", finalizers: [example.com/audit]}"}, nil, "failed: ApplicationSet propagator-shop: it lacks the finalizer", `{"finalizers":["example.com/audit","resources-finalizer.argocd.argoproj.io"]}`},
+		{"a template that takes workloads along", "applicationset", []string{"  template:\n    spec:\n      source:\n", "  template:\n    metadata: {finalizers: [resources-finalizer.argocd.argoproj.io/background]}\n    spec:\n      source:\n"}, nil, "failed: ApplicationSet propagator-shop: its template gives Applications the finalizer", "/spec/template/metadata/finalizers"},
+		{"an Application that takes workloads along", "applicationset", []string{"  ownerReferences: [{apiVersion", "  finalizers: [example.com/audit, resources-finalizer.argocd.argoproj.io]\n  ownerReferences: [{apiVersion"}, nil, "failed: Application shop-stage-orders: it has the finalizer", `patch application shop-stage-orders --type merge -p '{"metadata":{"finalizers":["example.com/audit"]}}'`},
+
+		{"old kubelet", "kubernetes", []string{"kubeletVersion: v1.31.4+old", "kubeletVersion: v1.28.15"}, nil, "failed: nodes: these kubelets do not know native sidecars, so a Pod of repo-server that lands there does not start: node-2 v1.28.15", "nodeSelector"},
+		{"old kubelet of another system", "kubernetes", []string{"kubeletVersion: v1.31.4+old", "kubeletVersion: v1.28.15", "kubernetes.io/os: linux", "kubernetes.io/os: windows"}, nil, "", ""},
+		{"nodes may not be seen", "kubernetes", nil, func(w *world) { w.Forbid("/nodes") }, "skipped: nodes: needs a permission", ""},
+		{"repo-server does not run", "argocd", []string{"availableReplicas: 1} # of repo-server", "availableReplicas: 0}"}, nil, "failed: Deployment argocd-repo-server: 0 of 1 replica available", "describe deployment argocd-repo-server"},
+
+		{"address of a machine of the company", "generator-config", []string{"baseUrl: http://propagator-applicationset-generator.argocd.svc.cluster.local:8080", "baseUrl: http://generator.internal:8080"}, nil, "skipped: ConfigMap propagator: baseUrl: http://generator.internal:8080 is no Service of this cluster: namespace internal has no Service generator", "curl"},
+		{"address of a Service elsewhere", "generator-config", []string{"baseUrl: http://propagator-applicationset-generator.argocd.svc.cluster.local:8080", "baseUrl: http://generator.tools.svc:8080"}, nil, "failed: ConfigMap propagator: baseUrl: there is no Service generator in namespace tools", "$INSTALL/suite"},
+
+		{"notifications are tried again", "notifications", []string{"    retryMax: -1\n", ""}, nil, "warning: ConfigMap argocd-notifications-cm: service.webhook.propagator: retryMax is not -1", "$INSTALL/argocd"},
 
 		{"no ConfigMap", "generator-config", nil, func(w *world) { w.Remove("configmaps/propagator") }, "failed: ConfigMap propagator: there is none", "$INSTALL/suite"},
 		{"set names another ConfigMap", "generator-config", []string{"configMapRef: {name: propagator}", "configMapRef: {name: propagator-plugin}"}, nil, "failed: ConfigMap propagator-plugin: there is none", "set configMapRef.name to propagator"},
@@ -139,8 +166,8 @@ func TestObjects(t *testing.T) {
 		{"token has a line end", "generator-config", []string{"stringData: {token: MARKER-bearer-0123456789}", `stringData: {token: "MARKER-bearer-0123456789\n"}`}, nil, "warning: Secret propagator-token: key token has blanks or a line end", "openssl rand"},
 		{"two tokens", "generator-config", []string{"stringData: {token: MARKER-bearer-0123456789}", `stringData: {token: "MARKER-bearer-0123456789\nMARKER-old-0123456789"}`}, nil, "has several lines", "openssl rand"},
 		{"Secret without label", "generator-config", []string{"{name: propagator-token, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}", "{name: propagator-token, namespace: argocd}"}, nil, "it lacks the label", "label secret propagator-token"},
-		{"time-out with a unit", "generator-config", []string{`requestTimeout: "20"`, `requestTimeout: "20s"`}, nil, `requestTimeout is "20s"`, `"requestTimeout":"30"`},
-		{"time-out too short", "generator-config", []string{`requestTimeout: "20"`, `requestTimeout: "5"`}, nil, "warning: ConfigMap propagator: requestTimeout is 5 s", `"requestTimeout":"30"`},
+		{"time-out with a unit", "generator-config", []string{`requestTimeout: "20"`, `requestTimeout: "20s"`}, nil, `requestTimeout is "20s"`, "--force-conflicts -k \"$INSTALL/suite\""},
+		{"time-out too short", "generator-config", []string{`requestTimeout: "20"`, `requestTimeout: "5"`}, nil, "warning: ConfigMap propagator: requestTimeout is 5 s", "--force-conflicts -k \"$INSTALL/suite\""},
 
 		{"no token", "tokens", nil, func(w *world) { w.Remove("secrets/propagator-token") }, "failed: Secret propagator-token: there is none", "openssl rand"},
 		{"no token for notifications", "tokens", []string{"propagator-token: MARKER-bearer-0123456789, ", ""}, nil, "failed: Secret argocd-notifications-secret: key propagator-token is missing", "jsonpath"},
@@ -270,6 +297,9 @@ func TestOutside(t *testing.T) {
 			w.Remove("secrets/propagator-git")
 			w.repo.refuseRead = gitrepo.ErrUnauthorized
 		}, "not with your own credentials (there is no Secret propagator-git)", "--git-username"},
+		{"generator's credential expired", "git", func(w *world, _ *doctor.Config) {
+			w.refuseReader = fmt.Errorf("%w: %w", gitrepo.ErrUnauthorized, errRefused)
+		}, "failed: repository https://git.example/shop.git: not with Secret propagator-git-read, so the generator cannot read it", `create secret generic propagator-git-read --from-literal=username="$GIT_READ_USERNAME"`},
 		{"may not push", "git", func(w *world, _ *doctor.Config) {
 			w.repo.refusePush = fmt.Errorf("%w: %w", gitrepo.ErrUnauthorized, errRefused)
 		}, "Secret propagator-git may read and not push", "right to write"},
@@ -286,7 +316,7 @@ func TestOutside(t *testing.T) {
 			gitrepotest.Grow(w.t, w.repo, gitrepo.Heads+"main", gitrepotest.Files{"propagator.yaml": "kind: Pipeline\nextra: 1\n"})
 		}, "propagator.yaml of branch main: propagator.yaml:", "docs/configuration.md"},
 		{"no source branch", "git", func(_ *world, c *doctor.Config) { c.Branch = "trunk" }, "there is no branch trunk", "--branch"},
-		{"Secret may not be read", "git", func(w *world, _ *doctor.Config) { w.Forbid("secrets/propagator-git") }, "", ""},
+		{"Secret may not be read", "git", func(w *world, _ *doctor.Config) { w.Forbid("secrets/propagator-git") }, "skipped: Secret propagator-git-read", "may"},
 
 		{"large repository", "archive", func(_ *world, c *doctor.Config) { c.MaxArchive = 1 << 10 }, "more than 1.0 KiB. Largest: . (", "reposerver.plugin.tar.exclusions"},
 		{"repository unreadable", "archive", func(w *world, _ *doctor.Config) { w.repo.refuseRead = gitrepo.ErrUnauthorized }, "skipped: repository https://git.example/shop.git: it cannot be read", "--only git"},
@@ -444,5 +474,68 @@ func TestSecretsInForeignTexts(t *testing.T) {
 	findings := w.examine(w.config())
 	if got := notOK(findings); strings.Count(got, "REDACTED") != 3 {
 		t.Errorf("want three places cleaned:\n%s", got)
+	}
+}
+
+// TestForbiddenList: that Argo CD has another name cannot be told apart from that
+// it is not there, without the right to list.
+func TestForbiddenList(t *testing.T) {
+	w := newWorld(t)
+	w.Remove("argocd-repo-server")
+	w.ForbidExactly("/apis/apps/v1/namespaces/argocd/deployments")
+	check(t, w.examine(w.config(), "argocd"), "skipped: Deployment argocd-repo-server: needs a permission", "may")
+}
+
+// TestHookTokenUnreadable: only a Secret that is not there means that there is no
+// token.
+func TestHookTokenUnreadable(t *testing.T) {
+	w := newWorld(t)
+	w.Break("/secrets/propagator-token")
+	got := w.examine(w.config(), "hook")
+	check(t, got, "failed: Secret propagator-token: kubernetes: ", "")
+	w = newWorld(t)
+	w.Remove("secrets/propagator-token")
+	check(t, w.examine(w.config(), "hook"), "skipped: notifications-hook: there is no token", "--only tokens")
+}
+
+// TestFixesShowNoSecret: what is typed does not put a secret into a list of
+// processes, deletes nothing that works, and keeps the certificate authority.
+func TestFixesShowNoSecret(t *testing.T) {
+	w := newWorld(t, "stringData: {token: MARKER-bearer-0123456789}", `stringData: {token: " "}`,
+		"stringData: {username: propagator, password: MARKER-git-0123456789}", "stringData: {username: propagator, password: MARKER-git-0123456789, ca.crt: PEM}")
+	w.repo.refuseRead = gitrepo.ErrUnauthorized
+	var fixes []string
+	for _, f := range w.examine(w.config(), "tokens", "generator-config", "git") {
+		fixes = append(fixes, f.Fix)
+	}
+	all := strings.Join(fixes, "\n")
+	for _, word := range []string{"--from-literal=token", "--from-literal=password", "delete secret"} {
+		if strings.Contains(all, word) {
+			t.Errorf("a fix has %s:\n%s", word, all)
+		}
+	}
+	for _, word := range []string{"openssl rand", `--from-file=password="$GIT_PASSWORD_FILE" --from-literal=ca.crt="$(kubectl -n argocd get secret propagator-git -o jsonpath='{.data.ca\.crt}'`} {
+		if !strings.Contains(all, word) {
+			t.Errorf("no fix has %s:\n%s", word, all)
+		}
+	}
+}
+
+// TestOrdinaryWordsStay: a value of a Secret that is a word of doctor's own, or
+// short, makes no hole in what is to be typed; others still do.
+func TestOrdinaryWordsStay(t *testing.T) {
+	w := newWorld(t, "slack-token: MARKER-slack-0123456789}", "slack-token: propagator, email: notifications-hook, city: restart, x: deployment}")
+	w.answers["/api/v1/status"] = func(rw http.ResponseWriter, _ *http.Request) { service.WriteError(rw, http.StatusUnauthorized, "no") }
+	w.repo.refusePush = fmt.Errorf("%w: password MARKER-git-0123456789 is wrong", gitrepo.ErrUnauthorized)
+	got := w.examine(w.config(), "tokens", "git")
+	fixes := ""
+	for _, f := range got {
+		fixes += f.Fix + "\n"
+	}
+	if !strings.Contains(fixes, "kubectl -n argocd rollout restart deployment propagator-notifications-hook\n") || strings.Contains(fixes, "REDACTED") {
+		t.Errorf("the fixes are\n%s", fixes)
+	}
+	if !strings.Contains(notOK(got), "password REDACTED is wrong") {
+		t.Errorf("the password is not removed:\n%s", notOK(got))
 	}
 }

@@ -21,7 +21,9 @@ const (
 	generatorMap      = "propagator"
 	tokenSecret       = "propagator-token"
 	tokenKey          = "token"
-	gitSecret         = "propagator-git"
+	gitSecret         = "propagator-git"      // the hook's, which may write
+	gitReadSecret     = "propagator-git-read" //nolint:gosec // a Secret's name: the generator's
+	caKey             = "ca.crt"
 	registriesSecret  = "propagator-registries"
 	generatorWorkload = "propagator-applicationset-generator"
 	hookWorkload      = "propagator-notifications-hook"
@@ -104,7 +106,7 @@ func (x *examination) secret(ctx context.Context, name string) (*corev1.Secret, 
 	}
 	for key, value := range s.Data {
 		switch key {
-		case "username", "url", "known_hosts":
+		case "username", "url", "known_hosts", caKey:
 		case corev1.DockerConfigJsonKey:
 			x.secrets.addDockerConfig(value)
 		default:
@@ -124,7 +126,10 @@ func (x *examination) deployment(ctx context.Context, component string) (*appsv1
 		return &d, err
 	}
 	all, listErr := kube.List[appsv1.Deployment](ctx, x.Cluster, kube.Path("apps/v1", x.Namespace, "deployments", ""), labelComponent+"="+component)
-	if listErr != nil || len(all) == 0 {
+	switch {
+	case listErr != nil:
+		return nil, listErr // which says nothing about what there is
+	case len(all) == 0:
 		return nil, err
 	}
 	return &all[0], nil

@@ -39,11 +39,13 @@ type world struct {
 	// ahead of the hook's clock.
 	hookAhead time.Duration
 
-	repo       *repo
-	openError  error
-	registries map[string]*fakeRegistry // by URL
-	dockerJSON []byte
-	login      *doctor.Login
+	repo      *repo
+	openError error
+	// refuseReader refuses the generator's login.
+	refuseReader error
+	registries   map[string]*fakeRegistry // by URL
+	dockerJSON   []byte
+	login        *doctor.Login
 }
 
 // newWorld reads the installation, after the replacements were made; each old
@@ -111,6 +113,9 @@ func (w *world) config() doctor.Config {
 		URLs:    map[doctor.Program]string{doctor.Hook: w.hook.URL, doctor.Generator: w.generator.URL, doctor.Sidecar: w.sidecar.URL},
 		HTTP:    &http.Client{Transport: w},
 		OpenRepository: func(_ string, login *doctor.Login) (doctor.Repository, error) {
+			if login != nil && login.Username == "propagator-read" { // the generator's
+				return &repo{Memory: w.repo.Memory, refuseRead: w.refuseReader}, nil
+			}
 			w.login = login
 			return w.repo, w.openError
 		},

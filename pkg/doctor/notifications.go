@@ -41,6 +41,8 @@ type webhook struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
 	} `json:"headers"`
+	// RetryMax below zero is one attempt; not set, or zero, it is four.
+	RetryMax *int `json:"retryMax"`
 }
 
 // notificationConfig is argocd-notifications-cm, read as the controller does.

@@ -61,27 +61,43 @@ func (x *examination) endpoints(settings map[string]string) map[string]string {
 	return routes
 }
 
+// repositories are the URLs of all pipelines.
+func (x *examination) repositories(ctx context.Context) ([]string, error) {
+	if len(x.Repositories) > 0 {
+		return x.Repositories, nil
+	}
+	settings, err := x.settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var urls []string
+	for url := range strings.SplitSeq(settings["PROPAGATOR_REPOSITORY"], ",") {
+		if url = strings.TrimSpace(url); url != "" {
+			urls = append(urls, url)
+		}
+	}
+	if len(urls) == 0 && x.Origin != "" {
+		urls = []string{x.Origin}
+	}
+	if len(urls) == 0 {
+		return nil, errNoRepository
+	}
+	return urls, nil
+}
+
 // open reads every pipeline's refs and configuration, once for all checks.
 func (x *examination) open(ctx context.Context) ([]*pipeline, error) {
 	return x.pipelines.get(ctx, func(ctx context.Context) ([]*pipeline, error) {
-		settings, err := x.settings(ctx)
-		if err != nil && len(x.Repositories) == 0 {
+		urls, err := x.repositories(ctx)
+		if err != nil {
 			return nil, err
-		}
-		urls := x.Repositories
-		for url := range strings.SplitSeq(settings["PROPAGATOR_REPOSITORY"], ",") {
-			if url = strings.TrimSpace(url); url != "" && len(x.Repositories) == 0 {
-				urls = append(urls, url)
-			}
-		}
-		if len(urls) == 0 && x.Origin != "" {
-			urls = []string{x.Origin}
-		}
-		if len(urls) == 0 {
-			return nil, errNoRepository
 		}
 		if x.OpenRepository == nil {
 			return nil, errNoRepository
+		}
+		settings, err := x.settings(ctx)
+		if err != nil && len(x.Repositories) == 0 {
+			return nil, err
 		}
 		login, whose, err := x.login(ctx)
 		if err != nil {
@@ -129,8 +145,7 @@ func (x *examination) login(ctx context.Context) (*Login, string, error) {
 	if len(s.Data["password"]) == 0 && len(s.Data["ssh-privatekey"]) > 0 {
 		return nil, own + " (Secret " + gitSecret + " has an ssh key, which stays where it is)", nil
 	}
-	login := &Login{Username: string(s.Data["username"]), Password: strings.TrimSpace(string(s.Data["password"]))}
-	return login, "Secret " + gitSecret, nil
+	return loginOf(s), "Secret " + gitSecret, nil
 }
 
 func (p *pipeline) read(ctx context.Context, open func() (Repository, error)) {

@@ -32,7 +32,7 @@ func Checks() []Check {
 	return []Check{
 		{Name: "kubernetes", Looks: "the API server: does it know native sidecars", Cluster: true, run: checkKubernetes},
 		{Name: "argocd", Looks: "Argo CD: is it a version that is known to work, and complete", Cluster: true, run: checkArgoCD},
-		{Name: "programs", Looks: "generator and hook: do they run, in one version", Cluster: true, run: checkPrograms},
+		{Name: "programs", Looks: "generator and hook: do they run, in one version, and does all exist that their Pods need", Cluster: true, run: checkPrograms},
 		{Name: "sidecar", Looks: "repo-server's Pod: is cmp-sidecar a native sidecar that shares the plugins folder and nothing else", Cluster: true, run: checkSidecar},
 		{Name: "socket", Looks: "the plugin's socket: is it there, and does somebody answer", run: checkSocket},
 		{Name: "tar-exclusions", Looks: "repo-server: does it leave .git, and nothing that is needed, out of what it sends to the plugin", Cluster: true, run: checkTarExclusions},
@@ -61,7 +61,7 @@ func Run(ctx context.Context, c Config, checks []Check) (Report, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	x := &examination{Config: c}
+	x := &examination{Config: c, secrets: secretSet{names: []string{c.Namespace}}}
 	found := make([][]Finding, len(checks))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
@@ -155,7 +155,7 @@ func (n *notes) trouble(subject string, err error) {
 	case errors.Is(err, kube.ErrUnauthorized):
 		n.fail(subject, "the API server does not accept these credentials", "log in to the cluster again, then: kubectl auth whoami")
 	default:
-		n.fail(subject, err.Error(), "")
+		n.fail(subject, err.Error(), "see whether the API server is well: kubectl get --raw '/readyz?verbose'")
 	}
 }
 

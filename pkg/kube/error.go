@@ -42,7 +42,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// fromStatus is the one map from answers of the server to errors.
+// fromStatus makes an error of an answer.
 func fromStatus(path string, status int, body []byte) error {
 	var said struct {
 		Message string `json:"message"`
@@ -50,16 +50,20 @@ func fromStatus(path string, status int, body []byte) error {
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
 		said.Message = fmt.Sprintf("the server answered %d %s", status, http.StatusText(status))
 	}
-	e := &Error{Path: path, Err: ErrUnreachable, Said: oneLine(said.Message)}
+	return &Error{Path: path, Err: sentinel(status), Said: oneLine(said.Message)}
+}
+
+// sentinel is the meaning of a status.
+func sentinel(status int) error {
 	switch status {
 	case http.StatusNotFound:
-		e.Err = ErrNotFound
+		return ErrNotFound
 	case http.StatusForbidden:
-		e.Err = ErrForbidden
+		return ErrForbidden
 	case http.StatusUnauthorized:
-		e.Err = ErrUnauthorized
+		return ErrUnauthorized
 	}
-	return e
+	return ErrUnreachable
 }
 
 // cause is what the network said, without the URL, which the message has.

@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
@@ -175,14 +175,13 @@ type podAddress struct{}
 func (podAddress) Network() string { return forwardProtocol }
 func (podAddress) String() string  { return "pod" }
 
-// refused gives a failed dial its sentinel. The library has only words.
+// refused gives a failed dial its sentinel, by the status with which the server
+// refused. Without one it is nobody's word but the network's, whatever it says.
 func refused(path string, err error) error {
-	text := err.Error()
-	e := &Error{Path: path, Err: ErrUnreachable, Said: oneLine(text)}
-	for words, sentinel := range map[string]error{"forbidden": ErrForbidden, "not found": ErrNotFound, "unauthorized": ErrUnauthorized} {
-		if strings.Contains(strings.ToLower(text), words) {
-			e.Err = sentinel
-		}
+	e := &Error{Path: path, Err: ErrUnreachable, Said: oneLine(err.Error())}
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		e.Err = sentinel(int(status.ErrStatus.Code))
 	}
 	return fmt.Errorf("port-forward: %w", e)
 }

@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -159,5 +160,49 @@ func TestForwardForbidden(t *testing.T) {
 	}
 	if !errors.Is(err, kube.ErrForbidden) {
 		t.Errorf("got %v, want ErrForbidden", err)
+	}
+}
+
+// TestForwardRefused: a status decides what a refusal means, and words do not:
+// the network may say what it likes.
+func TestForwardRefused(t *testing.T) {
+	status := func(code int, message string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(code)
+			_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"code":%d}`, message, code)
+		}
+	}
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		want   error
+	}{
+		{"forbidden, of something not found", status(403, `pods "hook-0" is forbidden: role "x" not found, unauthorized`), kube.ErrForbidden},
+		{"not found", status(404, `pods "forbidden" not found`), kube.ErrNotFound},
+		{"not logged in", status(401, "the forbidden was not found"), kube.ErrUnauthorized},
+		{"busy", status(500, "the server is forbidden to be found"), kube.ErrUnreachable},
+		{"a proxy's page", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<html>forbidden, not found</html>", http.StatusBadGateway)
+		}, kube.ErrUnreachable},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost:8080/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := serve(t, test.answer).Forward("argocd", "hook-0", 8080).Do(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			for _, sentinel := range []error{kube.ErrForbidden, kube.ErrNotFound, kube.ErrUnauthorized, kube.ErrUnreachable} {
+				if errors.Is(err, sentinel) != errors.Is(test.want, sentinel) {
+					t.Errorf("%v is %v: %t", err, sentinel, errors.Is(err, sentinel))
+				}
+			}
+		})
 	}
 }

@@ -36,7 +36,8 @@ type Application struct {
 	SyncedRevision gitrepo.Hash
 	SyncedTarget   string
 	DryRun         bool
-	// Partial: the operation was limited to some resources.
+	// Partial: somebody limited the operation to some resources. It is false
+	// where Argo CD did so to heal drift after a full operation.
 	Partial bool
 
 	// Of status: the comparison of live and desired state.
@@ -70,10 +71,14 @@ type Expectation struct {
 	// the revision in place: in Dev a commit that does not touch an
 	// application leads to no operation.
 	AnyOperation bool
-	// Settle is how long it must have been healthy; zero asks for no time, and no
-	// clock.
+	// Settle is how long it must have been healthy, beyond the [precision] of the
+	// times that Argo CD notes; zero asks for neither, and for no clock.
 	Settle time.Duration
 }
+
+// precision is what Argo CD's times are cut to: what bears a time happened at
+// any moment of the second that begins then.
+const precision = time.Second
 
 // Deployed is the success rule: it reports whether an Application is proven to
 // run what is expected, and if not, the first thing that is missing. Unknown
@@ -99,9 +104,10 @@ func (a Application) fault(want Expectation, now time.Time) fault {
 	return f
 }
 
-// settled is when an Application that stays healthy has been so long enough.
+// settled is when an Application that stays healthy has been so long enough,
+// however late in their seconds its last operation ended and it became healthy.
 func (a Application) settled(want Expectation) time.Time {
-	return later(a.FinishedAt, a.HealthSince).Add(want.Settle)
+	return later(a.FinishedAt, a.HealthSince).Add(precision + want.Settle)
 }
 
 // missing is the fault but for the settle time. What Argo CD itself says about

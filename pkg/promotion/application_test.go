@@ -43,6 +43,8 @@ func TestDeployed(t *testing.T) {
 		{"health unknown", func(a *Application) { a.Health = "" }, false, "Unknown"},
 		{"just healthy", func(a *Application) { a.HealthSince = now.Add(-2 * time.Second) }, false, "less than 5s"},
 		{"just synced", func(a *Application) { a.FinishedAt, a.ReconciledAt = now, now }, false, "less than 5s"},
+		{"settled, had it ended when its second began", func(a *Application) { a.FinishedAt, a.ReconciledAt = now.Add(-5*time.Second), now }, false, "less than 5s"},
+		{"settled, however late in its second it ended", func(a *Application) { a.FinishedAt, a.ReconciledAt = now.Add(-6*time.Second), now }, false, ""},
 		{"older operation in Dev", func(a *Application) { a.SyncedRevision = other }, true, ""},
 		{"older operation in Dev, compared elsewhere", func(a *Application) { a.SyncedRevision, a.ComparedRevision = other, other }, true, "compared"},
 	} {
@@ -55,5 +57,31 @@ func TestDeployed(t *testing.T) {
 				t.Errorf("%v, %q; want %q", ok, missing, test.missing)
 			}
 		})
+	}
+}
+
+// TestSettled: Argo CD cuts times to the second, so what it notes as the same
+// time may be almost a second later.
+func TestSettled(t *testing.T) {
+	end := time.Date(2026, 3, 1, 12, 0, 10, 950e6, time.UTC)
+	noted := end.Truncate(time.Second)
+	a := Application{
+		Phase: "Succeeded", FinishedAt: noted, SyncedRevision: "r", ComparedRevision: "r", SyncStatus: "Synced", Health: "Healthy",
+		ReconciledAt: noted, HealthSince: noted,
+	}
+	for _, settle := range []time.Duration{time.Nanosecond, 50 * time.Millisecond, time.Second, time.Minute} {
+		want := Expectation{Revision: "r", Settle: settle}
+		if ok, _ := a.Deployed(want, end.Add(settle-time.Nanosecond)); ok {
+			t.Errorf("counts as settled before %s have passed", settle)
+		}
+		if ok, missing := a.Deployed(want, noted.Add(time.Second+settle)); !ok {
+			t.Errorf("%s after the second has passed: %s", settle, missing)
+		}
+		if until := a.fault(want, noted).until; !until.Equal(noted.Add(time.Second + settle)) {
+			t.Errorf("looked at again at %s", until)
+		}
+	}
+	if ok, missing := a.Deployed(Expectation{Revision: "r"}, time.Time{}); !ok {
+		t.Errorf("without a clock: %s", missing)
 	}
 }

@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func pins(p *config.Pipeline, lock *snapshot.Lock, environment, application stri
 // from a repository that the lock does not have for this application was put
 // there by something in the cluster (a service mesh), and is none of ours: had
 // somebody changed the manifests, the Application would not be Synced.
-func (e *Engine) compare(ctx context.Context, p *config.Pipeline, s *Sight, running []Pod, all map[string]pin) {
+func (e *Engine) compare(ctx context.Context, p *config.Pipeline, q *inquiry, s *Sight, running []Pod, all map[string]pin) {
 	byRepository := map[string][]string{}
 	for reference, pin := range all {
 		name := repositoryOf(reference)
@@ -68,10 +69,10 @@ func (e *Engine) compare(ctx context.Context, p *config.Pipeline, s *Sight, runn
 				}
 				continue
 			}
-			same, err := e.confirm(ctx, p, wanted, c.ImageID)
+			same, err := e.confirm(ctx, p, q, wanted, c.ImageID)
 			switch {
 			case err != nil && s.Unread == "":
-				s.Unread = fmt.Sprintf("Pod %s reports another digest, and the registry does not say what belongs to it: %v", pod.Name, err)
+				s.Unread = fmt.Sprintf("Pod %s reports another digest: %v", pod.Name, err)
 			case same == different && s.Mismatch == "":
 				s.Mismatch = fmt.Sprintf("Pod %s runs %s; the snapshot has %s", pod.Name, brief(c.ImageID), wanted.reference)
 			case same == equal:
@@ -96,7 +97,7 @@ const (
 // that the runtime knows the content by, which need not be the one that the
 // Pod asked for: a platform's manifest in place of the index, a configuration,
 // or another index around the same image that the node pulled before.
-func (e *Engine) confirm(ctx context.Context, p *config.Pipeline, wanted pin, reported string) (sameness, error) {
+func (e *Engine) confirm(ctx context.Context, p *config.Pipeline, q *inquiry, wanted pin, reported string) (sameness, error) {
 	repository, digest, ok := imageID(reported)
 	if !ok {
 		return unverifiable, nil
@@ -108,14 +109,14 @@ func (e *Engine) confirm(ctx context.Context, p *config.Pipeline, wanted pin, re
 	if err != nil {
 		return unverifiable, err
 	}
-	own, err := e.memory.contentsOf(ctx, home, wanted.repo, wanted.digest)
+	own, err := q.contentsOf(ctx, home, wanted.registry.Name, wanted.repo, wanted.digest)
 	switch {
-	case err == nil && own[digest]:
+	case err == nil && own.all[digest]:
 		return equal, nil
 	case repository == "":
 		return unverifiable, nil
 	case err != nil:
-		return unverifiable, err
+		return unverifiable, unsaid(err)
 	}
 	location, err := p.Locate(repository + "@" + digest)
 	if err != nil || location.Registry == "" {
@@ -125,26 +126,34 @@ func (e *Engine) confirm(ctx context.Context, p *config.Pipeline, wanted pin, re
 	if err != nil {
 		return unverifiable, err
 	}
-	other, err := e.memory.contentsOf(ctx, reader, location.Repo, digest)
-	switch {
-	case err == nil && own.meet(other):
-		return equal, nil
-	case err == nil:
+	other, err := q.contentsOf(ctx, reader, location.Registry, location.Repo, digest)
+	if err == nil {
+		same := own.meet(other)
+		if same == unverifiable {
+			err = fmt.Errorf("%s has what the snapshot has for one platform only; restart the Pod once its node has dropped the image", brief(reported))
+		}
+		return same, err
+	}
+	switch atHome := location.Registry == wanted.registry.Name && repository == repositoryOf(wanted.reference); {
+	case atHome && errors.Is(err, registry.ErrNotFound):
+		// The environment's own registry keeps what it ever had to run there.
 		return different, nil
-	case repository == repositoryOf(wanted.reference) && errors.Is(err, registry.ErrNotFound):
-		// The registry keeps what it ever had to run there.
-		return different, nil
-	case repository == repositoryOf(wanted.reference):
-		return unverifiable, err
+	case atHome:
+		return unverifiable, unsaid(err)
 	}
 	// It was in a registry that forgets, as Dev's.
 	return unverifiable, nil
 }
 
+func unsaid(err error) error {
+	return fmt.Errorf("the registry does not say what belongs to it: %w", err)
+}
+
 // differences compares what the Pods of the first environment run with the
 // newest snapshot of their commit: mutable tags may have moved between the pull
 // and the capture, and may be pulled again at any time (S33). They hold nothing
-// up.
+// up: they are found anew once per warningPeriod, and when the snapshot or one of
+// the Applications changes.
 func (e *Engine) differences(ctx context.Context, s *State, applications []Application, pods *podReader) []Wait {
 	mutable := map[string]snapshot.Image{}
 	first := s.Pipeline.First()
@@ -156,15 +165,29 @@ func (e *Engine) differences(ctx context.Context, s *State, applications []Appli
 	if len(mutable) == 0 {
 		return nil
 	}
+	var there []Application
+	of := s.Newest.Lock.Version.String()
+	for _, a := range applications {
+		if a.local() && !a.unwell() && a.ComparedRevision == s.Newest.Source {
+			there = append(there, a)
+		}
+	}
+	slices.SortFunc(there, func(a, b Application) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Namespace, b.Namespace))
+	})
+	for _, a := range there {
+		of += fmt.Sprintf(" %s/%s:%d:%d", a.Namespace, a.Name, a.FinishedAt.Unix(), a.HealthSince.Unix())
+	}
+	if last, ok := e.memory.lastDifferences(of, s.Now); ok {
+		return last
+	}
 	p, err := snapshot.ReadConfig(e.Repo, s.Newest.Tree)
 	if err != nil {
 		return nil // it is said elsewhere that the snapshot cannot be read
 	}
 	found := map[string]string{}
-	for _, a := range applications {
-		if !a.local() || a.unwell() || a.ComparedRevision != s.Newest.Source {
-			continue
-		}
+	q := e.memory.inquireForWarnings(s.Now)
+	for _, a := range there {
 		_, own := pods.of(ctx, a)
 		for _, pod := range a.running(own) {
 			for _, c := range pod.Containers {
@@ -173,7 +196,7 @@ func (e *Engine) differences(ctx context.Context, s *State, applications []Appli
 					continue
 				}
 				if wanted, ok := kept(p, image); ok {
-					if same, err := e.confirm(ctx, p, wanted, c.ImageID); err == nil && same == different {
+					if same, err := e.confirm(ctx, p, q, wanted, c.ImageID); err == nil && same == different {
 						found[c.Image] = fmt.Sprintf("Pod %s runs %s as %s; the snapshot has %s", pod.Name, c.Image, brief(c.ImageID), image.Digest)
 					}
 				}
@@ -184,6 +207,7 @@ func (e *Engine) differences(ctx context.Context, s *State, applications []Appli
 	for _, image := range slices.Sorted(maps.Keys(found)) {
 		warnings = append(warnings, Wait{Environment: first.Name, Version: s.Newest.Lock.Version.String(), Reason: DigestMismatch, Detail: found[image]})
 	}
+	e.memory.keepDifferences(of, warnings, s.Now)
 	return warnings
 }
 

@@ -92,10 +92,11 @@ type Result struct {
 // Reconcile brings the pipeline as far as it can go now. A lost race is
 // planned again; any other error ends it, and what was done stays done. A
 // step that fails does not stop those of other environments: their errors are
-// joined.
+// joined. Only the capture of a tag that may succeed next time holds back those
+// of higher versions, for its version would be too low afterwards.
 func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 	var result Result
-	failed := map[string]error{}
+	failed := failures{errors: map[string]error{}}
 	for lost, n, most := 0, 0, 0; ; n++ {
 		state, err := e.Observe(ctx)
 		if err != nil {
@@ -104,23 +105,26 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 		e.Hops.see(state, e.now())
 		decision := Plan(state)
 		result.Waits, result.Warnings = decision.Waits, state.Warnings
-		step, ok := nextStep(decision, failed)
+		step, ok := failed.next(decision)
 		most = max(most, maxSteps(state))
 		if !ok || n >= most+lost {
 			if waiting := behind(state); len(waiting) > 0 && e.memory.pokeFor(waiting, e.now()) {
 				e.poke(ctx, state)
 			}
-			return result.finish(failed)
+			return result.finish(failed.errors)
 		}
 		e.log().InfoContext(ctx, "step begins", "step", step.String())
 		err = e.Execute(ctx, state, step)
 		var moved *gitrepo.RefMovedError
 		var no *RefusedError
 		switch {
+		case errors.As(err, &no) && no.Wait.Reason == TagDiffers && lost < maxLostRaces:
+			lost++
+			e.log().InfoContext(ctx, "a tag was moved, planning again", "step", step.String(), "reason", no.Error())
 		case errors.As(err, &no):
 			// Something changed while the step was on its way.
 			e.log().InfoContext(ctx, "step refused", "step", step.String(), "reason", no.Error())
-			failed[step.String()] = err
+			failed.add(step, err)
 		case errors.As(err, &moved) && lost < maxLostRaces:
 			lost++
 			e.log().InfoContext(ctx, "lost a race, planning again", "step", step.String(), "ref", moved.Ref)
@@ -129,7 +133,7 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 				return result, err
 			}
 			e.log().ErrorContext(ctx, "step failed", "step", step.String(), "error", err)
-			failed[step.String()] = err
+			failed.add(step, err)
 		default:
 			e.log().InfoContext(ctx, "step done", "step", step.String())
 			result.Done = append(result.Done, step)
@@ -162,16 +166,6 @@ func behind(s *State) []string {
 // maxLostRaces bounds how often one Reconcile plans again after another writer
 // was faster; beyond it the next tick tries.
 const maxLostRaces = 5
-
-// nextStep is the first step that has not failed in this run.
-func nextStep(d Decision, failed map[string]error) (Step, bool) {
-	for _, step := range d.Steps {
-		if failed[step.String()] == nil {
-			return step, true
-		}
-	}
-	return Step{}, false
-}
 
 // finish sorts what did not work into reasons to wait and errors.
 func (r Result) finish(failed map[string]error) (Result, error) {

@@ -99,8 +99,8 @@ func TestHopsLost(t *testing.T) {
 	if _, err := engine().Reconcile(t.Context()); err == nil {
 		t.Fatal("no error")
 	}
-	if len(hops.open) > 0 {
-		t.Errorf("a capture that failed is under way: %+v", hops.open)
+	if len(hops.open)+len(hops.due) > 0 {
+		t.Errorf("a capture that failed is under way: %+v %+v", hops.open, hops.due)
 	}
 	if _, err := engine().Reconcile(t.Context()); err != nil {
 		t.Fatal(err)
@@ -136,6 +136,41 @@ func TestHopsLost(t *testing.T) {
 		return e
 	})
 	if len(finished) != 1 || finished[0].Poked.IsZero() || !finished[0].Updated.IsZero() {
+		t.Errorf("finished: %+v", finished)
+	}
+}
+
+// TestHopOutlivesFailure: a capture that fails does not end the hop of the
+// snapshot before it.
+func TestHopOutlivesFailure(t *testing.T) {
+	s := newShop(t)
+	var finished []Hop
+	hops := NewHops(func(h Hop) { finished = append(finished, h) })
+	engine := func() *Engine {
+		e := s.engine(nil)
+		e.Hops = hops
+		return e
+	}
+	s.argo.follow(t)
+	if _, err := engine().Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := hops.List()
+	s.commit(gitrepotest.Files{"envs/stage/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:none")})
+	s.argo.broken = map[string]bool{"stage-orders": true, "stage-jobs": true}
+	s.argo.follow(t)
+	_, err := engine().Reconcile(t.Context())
+	mustContain(t, err, "orders:none")
+	during := hops.List()
+	if len(before) != 1 || len(during) != 1 || during[0].Version != before[0].Version || during[0].Updated.IsZero() {
+		t.Fatalf("%+v, then %+v", before, during)
+	}
+	s.argo.broken = nil
+	s.argo.follow(t)
+	if _, err := engine().Reconcile(t.Context()); err == nil {
+		t.Error("the capture did not fail")
+	}
+	if len(finished) != 1 || finished[0].Version != before[0].Version || finished[0].Recorded.IsZero() {
 		t.Errorf("finished: %+v", finished)
 	}
 }

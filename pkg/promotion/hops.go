@@ -18,8 +18,10 @@ type Hops struct {
 	finished func(Hop)
 
 	mu sync.Mutex // guards the fields below
-	// open are the hops under way, by the environment they lead to.
+	// open are the hops under way, by the environment they lead to; due are those
+	// whose push is still to come, and which may come to nothing.
 	open map[string]*Hop
+	due  map[string]*Hop
 	done []Hop
 	// notified is when Argo CD's newest event came in.
 	notified time.Time
@@ -28,7 +30,7 @@ type Hops struct {
 // NewHops returns an empty record. finished, when not nil, is called once for
 // every hop that is complete.
 func NewHops(finished func(Hop)) *Hops {
-	return &Hops{finished: finished, open: map[string]*Hop{}}
+	return &Hops{finished: finished, open: map[string]*Hop{}, due: map[string]*Hop{}}
 }
 
 // Notified notes that an event came in.
@@ -50,9 +52,7 @@ func (h *Hops) List() []Hop {
 	defer h.mu.Unlock()
 	all := slices.Clone(h.done)
 	for _, hop := range h.open {
-		if !hop.Pushed.IsZero() {
-			all = append(all, *hop)
-		}
+		all = append(all, *hop)
 	}
 	slices.SortStableFunc(all[len(h.done):], func(a, b Hop) int { return a.Pushed.Compare(b.Pushed.Time) })
 	return all
@@ -69,7 +69,7 @@ func (s Step) destinations() []string {
 	return nil
 }
 
-// begin opens the hops of a step that was found due.
+// begin notes the hops of a step that was found due.
 func (h *Hops) begin(s *State, step Step, at time.Time) {
 	if h == nil {
 		return
@@ -90,7 +90,7 @@ func (h *Hops) begin(s *State, step Step, at time.Time) {
 		if !h.notified.IsZero() && !h.notified.Before(hop.SyncFinished.Time) && h.notified.Before(at) {
 			hop.Notified = Stamp{h.notified}
 		}
-		h.open[name] = hop
+		h.due[name] = hop
 	}
 }
 
@@ -140,7 +140,10 @@ func (h *Hops) reach(step Step, m moment, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range step.destinations() {
-		hop := h.open[name]
+		hop := h.due[name]
+		if m == atPoked {
+			hop = h.open[name]
+		}
 		if hop == nil || hop.Version != step.Version.String() {
 			continue
 		}
@@ -151,6 +154,8 @@ func (h *Hops) reach(step Step, m moment, at time.Time) {
 			hop.Mirrored = Stamp{at}
 		case atPushed:
 			hop.Pushed = Stamp{at}
+			h.open[name] = hop // in the place of one that it overtook
+			delete(h.due, name)
 			if hop.Notified.Equal(h.notified) {
 				h.notified = time.Time{} // it led to this hop, and to no later one
 			}
@@ -168,9 +173,7 @@ func (h *Hops) drop(step Step) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range step.destinations() {
-		if hop := h.open[name]; hop != nil && hop.Pushed.IsZero() {
-			delete(h.open, name)
-		}
+		delete(h.due, name)
 	}
 }
 
@@ -183,7 +186,7 @@ func (h *Hops) see(s *State, at time.Time) {
 		current := e.Current()
 		h.complete(e.Name, func(hop *Hop) bool {
 			switch {
-			case hop.Pushed.IsZero() || e.Unreadable != "" || e.Snapshot == nil:
+			case e.Unreadable != "" || e.Snapshot == nil:
 				return false
 			case current.Snapshot.String() != hop.Version:
 				*hop = Hop{} // something else took its place

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -212,19 +213,34 @@ func (s *Sight) complain(pods []Pod) {
 }
 
 // running are the Pods that show what an Application runs now. Those that stop
-// or have ended do not, and what a CronJob started before the sync rightly runs
-// what was there before.
+// or have ended do not, and what a CronJob started before the sync, or in the
+// same second, rightly runs what was there before.
 func (a Application) running(pods []Pod) []Pod {
 	var running []Pod
 	for _, p := range pods {
 		_, scheduled := cronJob(p.Owner)
 		scheduled = scheduled && !a.manages("batch", "Job", p.Namespace, p.Owner.Name)
-		if !p.Terminating && !p.Finished && !(scheduled && p.Created.Before(a.FinishedAt)) {
+		if !p.Terminating && !p.Finished && (!scheduled || p.begun().After(a.FinishedAt)) {
 			running = append(running, p)
 		}
 	}
 	return running
 }
+
+// begun is when the Job of a scheduled Pod began. A Job whose Pod fails makes
+// another one later, with the same manifest: what counts is the minute for which
+// the CronJob made it, which its name ends in.
+func (p Pod) begun() time.Time {
+	minutes, err := strconv.ParseInt(p.Owner.Name[strings.LastIndexByte(p.Owner.Name, '-')+1:], 10, 64)
+	if scheduled := time.Unix(60*minutes, 0); err == nil && minutes >= leastMinute && scheduled.Before(p.Created) {
+		return scheduled
+	}
+	return p.Created
+}
+
+// leastMinute tells a minute, counted from 1970, from the numbers that people
+// give Jobs which they start by hand: it is in 2008.
+const leastMinute = 20_000_000
 
 // repositoryOf is an image reference without tag and digest.
 func repositoryOf(image string) string {

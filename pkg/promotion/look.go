@@ -3,7 +3,9 @@ package promotion
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -11,6 +13,8 @@ import (
 type podReader struct {
 	engine *Engine
 	read   map[string]podList
+	// inquiry about digests that environments wait for.
+	inquiry *inquiry
 }
 
 type podList struct {
@@ -18,7 +22,9 @@ type podList struct {
 	err  error
 }
 
-func (e *Engine) podReader() *podReader { return &podReader{engine: e, read: map[string]podList{}} }
+func (e *Engine) podReader() *podReader {
+	return &podReader{engine: e, read: map[string]podList{}, inquiry: e.memory.inquire(evidenceBudget)}
+}
 
 // of returns what the Pods of an Application show, and the Pods; nil when
 // nothing can be seen of them.
@@ -52,7 +58,8 @@ func (r *podReader) of(ctx context.Context, a Application) (*Sight, []Pod) {
 }
 
 // observePods looks at the Pods where they decide or explain something: when an
-// Application is otherwise about to count as deployed, and when it is unwell.
+// Application is otherwise about to count as deployed or asked to go on doing
+// so, and when it is unwell.
 func (e *Engine) observePods(ctx context.Context, s *State, applications []Application) {
 	if e.Live == nil {
 		return
@@ -72,7 +79,7 @@ func (e *Engine) observePods(ctx context.Context, s *State, applications []Appli
 			case !a.local():
 			case a.unwell():
 				a.Live = e.complaints(ctx, pods, *a)
-			case environment.Snapshot != nil && environment.Unreadable == "" && environment.Current().Deployed.IsZero():
+			case environment.Snapshot != nil && environment.Unreadable == "" && s.needsEvidence(*environment):
 				if want := expectation(s, *environment.Snapshot); a.missing(want).text == "" {
 					a.Live = e.evidence(ctx, pods, *a, environment)
 				}
@@ -82,6 +89,16 @@ func (e *Engine) observePods(ctx context.Context, s *State, applications []Appli
 	if s.Newest != nil && e.sees(s.Pipeline.First().Name) {
 		s.Warnings = append(s.Warnings, e.differences(ctx, s, applications, pods)...)
 	}
+}
+
+// needsEvidence reports whether what an environment's Pods run decides
+// something: that it counts as deployed, or that it did all the time that
+// another environment's gate asks for.
+func (s *State) needsEvidence(e Environment) bool {
+	return e.Current().Deployed.IsZero() || slices.ContainsFunc(s.Environments, func(next Environment) bool {
+		return slices.Contains(next.After, e.Name) && e.Current().Snapshot.Compare(next.Current().Snapshot) > 0 &&
+			slices.ContainsFunc(next.Gates, func(g config.Gate) bool { return g.Soak != nil })
+	})
 }
 
 func (e *Engine) complaints(ctx context.Context, pods *podReader, a Application) *Sight {
@@ -101,7 +118,7 @@ func (e *Engine) evidence(ctx context.Context, pods *podReader, a Application, e
 	if err == nil {
 		var all map[string]pin
 		if all, err = pins(p, environment.Snapshot.Lock, environment.Name, a.Application); err == nil {
-			e.compare(ctx, p, sight, a.running(own), all)
+			e.compare(ctx, p, pods.inquiry, sight, a.running(own), all)
 		}
 	}
 	if err != nil && sight.Unread == "" {

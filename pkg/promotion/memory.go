@@ -10,13 +10,77 @@ import (
 // again: it saves requests and repeated log lines.
 type memory struct {
 	mu sync.Mutex // guards the fields below
+	// pipeline is its name, as last read from its configuration.
+	pipeline string
 	// contents by digest.
 	contents map[string]contents
+	// warnings is the inquiry for what nobody waits for, and when it began.
+	warnings      *inquiry
+	warningsSince time.Time
+	// differences are the warnings about the first environment's Pods, and what
+	// they were found for.
+	differences    []Wait
+	differencesFor string
+	differencesAt  time.Time
 	// unseen are the namespaces that were reported as not visible.
 	unseen map[string]bool
 	// pokedFor is for whom Argo CD was told again to generate anew, pokedAt when.
 	pokedFor []string
 	pokedAt  time.Time
+}
+
+// Pipeline is the name of the pipeline, as last read from its configuration;
+// empty before that.
+func (e *Engine) Pipeline() string {
+	e.memory.mu.Lock()
+	defer e.memory.mu.Unlock()
+	return e.memory.pipeline
+}
+
+func (m *memory) name(pipeline string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pipeline = pipeline
+}
+
+func (m *memory) contentsOf(digest string) (contents, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known, ok := m.contents[digest]
+	return known, ok
+}
+
+func (m *memory) keep(digest string, found contents) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.contents == nil || len(m.contents) >= maxContents {
+		m.contents = map[string]contents{}
+	}
+	m.contents[digest] = found
+}
+
+// inquireForWarnings returns the same inquiry for a warningPeriod.
+func (m *memory) inquireForWarnings(now time.Time) *inquiry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.warnings == nil || now.Sub(m.warningsSince) >= warningPeriod {
+		m.warnings, m.warningsSince = m.inquire(warningBudget), now
+	}
+	return m.warnings
+}
+
+// lastDifferences are the warnings that were found for the same, less than a
+// warningPeriod ago.
+func (m *memory) lastDifferences(of string, now time.Time) ([]Wait, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.differences, m.differencesFor == of && now.Sub(m.differencesAt) < warningPeriod
+}
+
+func (m *memory) keepDifferences(of string, found []Wait, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.differences, m.differencesFor, m.differencesAt = found, of, now
 }
 
 // pokePause is how long Argo CD gets to follow before it is told again about the

@@ -37,6 +37,7 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 		return nil, stepError(step, side, err)
 	}
 	pipeline := current.Pipeline
+	e.memory.name(pipeline.Name)
 	s := &State{
 		Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: current.Tip,
 		Tags: map[snapshot.Version]gitrepo.Hash{}, Damaged: map[snapshot.Version]string{},

@@ -28,6 +28,7 @@ const (
 	TagNotOnBranch    Reason = "TAG_NOT_ON_BRANCH"
 	TagOlder          Reason = "TAG_OLDER"
 	TagDiffers        Reason = "TAG_DIFFERS"
+	TagWithoutConfig  Reason = "TAG_WITHOUT_CONFIG"
 	DigestMismatch    Reason = "DIGEST_MISMATCH"
 	ImageNotPulled    Reason = "IMAGE_NOT_PULLED"
 	SyncFailed        Reason = "SYNC_FAILED"
@@ -56,8 +57,9 @@ var reasonHelp = map[Reason]string{
 	TagExpected:       "commits are captured when a person sets a tag of this form: git tag <tag> <commit> && git push origin <tag>",
 	TagNotVersion:     "the name of the tag has the form that is captured, but * does not stand for a version such as 1.5.0; it is left alone",
 	TagNotOnBranch:    "only commits of the source branch are captured by themselves; merge first and set the tag there, or capture it by hand: propagator snapshot create --commit <tag>",
-	TagOlder:          "the tag's version is below the newest snapshot's, so it is not captured by itself; by hand: propagator snapshot create --commit <tag>",
+	TagOlder:          "the tag's version is below the newest snapshot's, or its commit is older than what is captured already, so it is not captured by itself; by hand: propagator snapshot create --commit <tag>",
 	TagDiffers:        "the tag names another commit than the snapshot of its version, and a snapshot never changes; set a tag with a higher version on the commit that is meant",
+	TagWithoutConfig:  "propagator.yaml in the tagged commit is missing or cannot be used, so there is nothing to capture; if the release is meant, set a tag with a higher version on a commit that has it",
 	DigestMismatch:    "a Pod runs another digest than the snapshot has; find out who set it (kubectl get pod -o yaml), and delete the Pod",
 	ImageNotPulled:    "a node cannot pull an image; check the cluster's pull Secret, and with: propagator mirror verify, that the registry has the image",
 	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",

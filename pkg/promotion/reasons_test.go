@@ -100,6 +100,33 @@ func TestImageNotPulled(t *testing.T) {
 	}
 }
 
+// TestBriefSecrets: whatever stands in a foreign message, what lets somebody in
+// goes (I9), and what does not stays.
+func TestBriefSecrets(t *testing.T) {
+	const digest = "@sha256:0123456789abcdef"
+	for _, test := range []struct{ text, want string }{
+		{"unable to access https://bot:hunter2@git.example/shop.git", "unable to access https://git.example/shop.git"},
+		{"unable to access https://bot:p@ssw0rd@git.example/shop.git", "unable to access https://git.example/shop.git"},
+		{"https://bot:pa/ss?w0rd@git.example/shop.git: not found", "https://git.example/shop.git: not found"},
+		{`Get "https://r.example/v2/": Authorization: token ghp_abcdefghijklmnop`, `Get "https://r.example/v2/": Authorization: token REDACTED`},
+		{"authorization: Bearer a.b.c denied", "authorization: Bearer REDACTED denied"},
+		{"with bearer abcdefgh12", "with bearer REDACTED"},
+		{"with token ghp_abcdefghijklmnop", "with token REDACTED"},
+		{"dial: password=hunter2hunter2 refused", "dial: password=REDACTED refused"},
+		{"client_secret=x GITLAB_TOKEN=y", "client_secret=REDACTED GITLAB_TOKEN=REDACTED"},
+		{"https://blobs.example/x?sig=abc: EOF", "https://blobs.example/x EOF"},
+
+		{"the token expired, secret not found", "the token expired, secret not found"},
+		{"docker-pullable://r.example:5000/shop/orders" + digest, "docker-pullable://r.example:5000/shop/orders" + digest},
+		{"https://bot:x@r.example/orders" + digest + " is gone", "https://r.example/orders" + digest + " is gone"},
+		{"r.example/orders" + digest + " is gone", "r.example/orders" + digest + " is gone"},
+	} {
+		if got := brief(test.text); got != test.want {
+			t.Errorf("%s\ngot  %s\nwant %s", test.text, got, test.want)
+		}
+	}
+}
+
 func FuzzBrief(f *testing.F) {
 	for _, text := range []string{"", "a\nb", "https://a:b@c?d", strings.Repeat("ü", 300), "\x00\xff", "bearer " + strings.Repeat("x", 20)} {
 		f.Add(text)

@@ -2,19 +2,21 @@ package promotion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/mirror"
+	"github.com/fleeting-taas/propagator/pkg/registry"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
 // release gives the pipeline's own images in the environment's registry the
 // tag for which they were captured (S38); without one there is nothing to do.
-// It comes after the mirror. A tag that is taken stays where it is, and that
-// stops nothing: what keeps an image is its retention tag, what names it its
-// digest.
+// It comes after the mirror. A tag that is taken stays where it is, and neither
+// that nor a registry that refuses the tag stops anything: what keeps an image
+// is its retention tag, what names it its digest.
 func (e *Engine) release(ctx context.Context, step string, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) error {
 	tag := lock.Source.Tag
 	if tag == "" {
@@ -32,8 +34,12 @@ func (e *Engine) release(ctx context.Context, step string, p *config.Pipeline, l
 	if err != nil {
 		return stepError(step, sideRegistry, err)
 	}
-	taken, err := mirror.AddTags(ctx, dst, images, mirror.Options{Concurrency: e.Concurrency})
-	if err != nil {
+	options := mirror.Options{Concurrency: e.Concurrency}
+	taken, err := mirror.AddTags(ctx, dst, images, options)
+	if err != nil && ctx.Err() == nil {
+		taken = e.releaseEach(ctx, step, dst, images, options)
+	}
+	if err := ctx.Err(); err != nil {
 		return stepError(step, sideRegistry, err)
 	}
 	for _, t := range taken {
@@ -41,6 +47,28 @@ func (e *Engine) release(ctx context.Context, step string, p *config.Pipeline, l
 			"step", step, "registry", dst.Name(), "repository", t.Image.TargetRepo, "tag", t.Tag, "names", t.Digest, "want", t.Image.Digest)
 	}
 	return nil
+}
+
+// releaseEach tries again, each image by itself: nobody would come back for a
+// tag that was lost on the way, and one that is refused must not keep the others
+// from theirs. What does not work is logged.
+func (e *Engine) releaseEach(ctx context.Context, step string, dst registry.Registry, images []mirror.Image, options mirror.Options) []mirror.Taken {
+	var taken []mirror.Taken
+	for _, image := range images {
+		found, err := mirror.AddTags(ctx, dst, []mirror.Image{image}, options)
+		taken = append(taken, found...)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return taken
+		}
+		e.log().WarnContext(ctx, "release tag not set", "step", step, "registry", dst.Name(), "repository", image.TargetRepo, "error", err)
+		if errors.Is(err, registry.ErrUnreachable) {
+			return taken // the others would only wait for it as well
+		}
+	}
+	return taken
 }
 
 // releaseCapture gives a captured tag to the images, once it is certain that it

@@ -2,17 +2,22 @@ package promotion
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
+	"github.com/fleeting-taas/propagator/pkg/registry"
 	"github.com/fleeting-taas/propagator/pkg/registry/imagebuild"
 	"github.com/fleeting-taas/propagator/pkg/registry/registrytest"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
 // TestReleaseTagIsTaken: a tag that names another image stays where it is; it
@@ -41,6 +46,78 @@ func TestReleaseTagIsTaken(t *testing.T) {
 			t.Errorf("the log does not say %q:\n%s", part, logged.String())
 		}
 	}
+}
+
+// ruled is a registry in which only some people may set a tag, in one
+// repository.
+type ruled struct {
+	registry.Registry
+	repo, tag string
+}
+
+func (r ruled) PutManifest(ctx context.Context, repo string, m registry.Manifest, tags ...string) error {
+	if repo == r.repo && slices.Contains(tags, r.tag) {
+		return errors.New("403 Forbidden: release managers only")
+	}
+	return r.Registry.PutManifest(ctx, repo, m, tags...)
+}
+
+// TestReleaseTagIsRefused: the name for people is missing, which is reported;
+// other images have theirs, and every environment gets the release.
+func TestReleaseTagIsRefused(t *testing.T) {
+	s := tagShop(t)
+	s.tag("v1.5.0", s.tip())
+	for _, env := range []string{"stage", "prod"} {
+		s.registries[env] = registrytest.Faulty(ruled{s.registries[env].Registry, "orders", "v1.5.0"})
+	}
+	var logged bytes.Buffer
+	s.settle(func() *Engine {
+		e := s.engine(nil)
+		e.Log = slog.New(slog.NewTextHandler(&logged, nil))
+		return e
+	})
+	for _, env := range []string{"stage", "prod"} {
+		if d, err := s.registries[env].Resolve(t.Context(), "worker", "v1.5.0"); err != nil || d.Digest != s.built["worker:latest"].Digest() {
+			t.Errorf("%s: the worker's v1.5.0 names %s, %v", env, d.Digest, err)
+		}
+		if entry := s.entry(env); entry.Event != snapshot.EventDeployed || entry.Snapshot.Number() != "v1.5.0" {
+			t.Errorf("%s: %s %s", env, entry.Event, entry.Snapshot)
+		}
+		for _, part := range []string{"level=WARN", "registry=" + env + ".example/shop repository=orders", "release managers only"} {
+			if !strings.Contains(logged.String(), part) {
+				t.Errorf("the log does not say %q:\n%s", part, logged.String())
+			}
+		}
+	}
+}
+
+// TestReleaseIsInterrupted: a worker that is stopped sets no tag and moves
+// nothing.
+func TestReleaseIsInterrupted(t *testing.T) {
+	s := tagShop(t)
+	s.tag("v1.5.0", s.tip())
+	ctx, stop := context.WithCancel(t.Context())
+	s.registries["stage"] = registrytest.Faulty(stopping{s.registries["stage"].Registry, stop})
+	if _, err := s.engine(nil).Reconcile(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if len(s.snapshots()) > 0 {
+		t.Errorf("snapshots %v", s.snapshots())
+	}
+}
+
+// stopping ends the run when a release tag is to be set.
+type stopping struct {
+	registry.Registry
+	stop func()
+}
+
+func (r stopping) PutManifest(ctx context.Context, repo string, m registry.Manifest, tags ...string) error {
+	if slices.Contains(tags, "v1.5.0") {
+		r.stop()
+		return ctx.Err()
+	}
+	return r.Registry.PutManifest(ctx, repo, m, tags...)
 }
 
 // TestReleaseTagIsAmbiguous: Stage needs two images of one repository, so the

@@ -40,6 +40,9 @@ type State struct {
 	// lowest version first. TagWaits says which tags are not, and why.
 	Tagged   []Candidate
 	TagWaits []Wait
+	// Reserved are the versions that people's tags ask for, wherever those are
+	// and whether or not they are captured.
+	Reserved map[snapshot.Version]bool
 	// Environments but the first, in the order of the configuration.
 	Environments []Environment
 	// Approvals found as tags.
@@ -166,7 +169,9 @@ func (s *State) Versions() []snapshot.Version {
 }
 
 // nextVersion is what a capture would be called now. A version that a person
-// has set a tag for is not given to anything else.
+// has set a tag for is not given to anything else. It counts past a tag that
+// cannot be captured yet, and not above the highest one: that may be captured
+// later only as long as it is above everything.
 func (s *State) nextVersion() snapshot.Version {
 	newest := snapshot.Version{Pipeline: s.Pipeline.Name}
 	for v := range s.Tags {
@@ -179,7 +184,11 @@ func (s *State) nextVersion() snapshot.Version {
 			newest = c.Version
 		}
 	}
-	return newest.NextMinor()
+	next := newest.NextMinor()
+	for s.Reserved[next] {
+		next = next.NextMinor()
+	}
+	return next
 }
 
 // oldest is the lowest version of all snapshots; zero when there is none.

@@ -53,14 +53,20 @@ func SourceTag(p *config.Pipeline, name string) (snapshot.Version, bool) {
 // there is a tag that was not seen before.
 //
 // What was captured tells which tags are new: those with a version above the
-// newest snapshot's. As long as that one was not captured because of a tag,
-// the tags may be older than the pipeline, so only the highest counts.
+// newest snapshot's, as far as [Engine.adopt] does not find them older.
 func (e *Engine) observeTags(ctx context.Context, s *State, refs gitrepo.Refs) error {
 	first := s.Pipeline.First()
-	if s.ConfigFault != "" || !s.Pipeline.Source.Captures(config.CaptureTag) || !e.sees(first.Name) {
+	if !s.Pipeline.Source.Captures(config.CaptureTag) {
 		return nil
 	}
 	tags, odd := sourceTags(s, refs)
+	s.Reserved = map[snapshot.Version]bool{}
+	for _, tag := range tags {
+		s.Reserved[tag.version] = true
+	}
+	if s.ConfigFault != "" || !e.sees(first.Name) {
+		return nil
+	}
 	captured := s.captured()
 	var above, compare, older []sourceTag
 	for _, tag := range tags {
@@ -89,11 +95,9 @@ func (e *Engine) observeTags(ctx context.Context, s *State, refs gitrepo.Refs) e
 	for i := range above {
 		above[i].commit = behind[above[i].id]
 	}
-	elsewhere, where, err := e.chooseTags(ctx, s, above)
-	if err != nil {
+	if err := e.chooseTags(ctx, s, tags, above); err != nil {
 		return err
 	}
-	s.tagWait(TagNotOnBranch, elsewhere, "%s not %s", list(elsewhere), where)
 	s.tagWait(TagNotVersion, odd, "%s", list(odd))
 	if s.Newest != nil {
 		s.tagWait(TagOlder, older, "%s below %s", list(older), s.Newest.Lock.Version)
@@ -108,40 +112,58 @@ func (e *Engine) observeTags(ctx context.Context, s *State, refs gitrepo.Refs) e
 	return nil
 }
 
-// chooseTags puts the tags that are to be captured into the state, and returns
-// those whose commits were not found, and where they were looked for.
-func (e *Engine) chooseTags(ctx context.Context, s *State, above []sourceTag) (elsewhere []sourceTag, where string, err error) {
+// chooseTags puts those of the tags above the newest snapshot that are to be
+// captured into the state, and says why the others are not.
+func (e *Engine) chooseTags(ctx context.Context, s *State, tags, above []sourceTag) error {
 	if len(above) == 0 {
-		return nil, "", nil
+		return nil
 	}
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.SourceTip}, gitrepo.FetchOptions{Depth: sourceHistory, CommitsOnly: true}); err != nil {
-		return nil, "", err
+		return err
 	}
-	var wanted []gitrepo.Hash
-	for _, tag := range above {
-		wanted = append(wanted, tag.commit)
-	}
-	onBranch, complete, err := reachable(e.Repo, []gitrepo.Hash{s.SourceTip}, wanted)
+	onBranch, complete, err := reachable(e.Repo, []gitrepo.Hash{s.SourceTip}, commitsOf(above))
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	where = "on " + s.Pipeline.Source.Branch
+	where := "on " + s.Pipeline.Source.Branch
 	if !complete {
 		where = fmt.Sprintf("among the newest %d generations of %s", sourceHistory, s.Pipeline.Source.Branch)
 	}
-	for _, tag := range above {
-		if onBranch[tag.commit] {
-			s.Tagged = append(s.Tagged, Candidate{Commit: tag.commit, Tag: tag.name, Version: tag.version})
+	here, elsewhere := split(above, func(t sourceTag) bool { return onBranch[t.commit] })
+	chosen, adopting, err := e.adopt(ctx, s, tags, here)
+	if err != nil {
+		return err
+	}
+	for _, tag := range chosen {
+		s.Tagged = append(s.Tagged, Candidate{Commit: tag.commit, Tag: tag.name, Version: tag.version})
+	}
+	if adopting && len(chosen) > 0 {
+		// Nobody has to hear about tags that were there before.
+		elsewhere = slices.DeleteFunc(elsewhere, func(t sourceTag) bool { return t.version.Compare(chosen[0].version) < 0 })
+	}
+	s.tagWait(TagNotOnBranch, elsewhere, "%s not %s", list(elsewhere), where)
+	return nil
+}
+
+// commitsOf lists what the tags name.
+func commitsOf(tags []sourceTag) []gitrepo.Hash {
+	var ids []gitrepo.Hash
+	for _, tag := range tags {
+		ids = append(ids, tag.commit)
+	}
+	return ids
+}
+
+// split keeps the order.
+func split(tags []sourceTag, by func(sourceTag) bool) (yes, no []sourceTag) {
+	for _, tag := range tags {
+		if by(tag) {
+			yes = append(yes, tag)
 		} else {
-			elsewhere = append(elsewhere, tag)
+			no = append(no, tag)
 		}
 	}
-	if adopting := s.Newest == nil || s.Newest.Lock.Source.Tag == ""; adopting && len(s.Tagged) > 0 {
-		s.Tagged = s.Tagged[len(s.Tagged)-1:]
-		// Nobody has to hear about tags that were there before.
-		elsewhere = slices.DeleteFunc(elsewhere, func(t sourceTag) bool { return t.version.Compare(s.Tagged[0].Version) < 0 })
-	}
-	return elsewhere, where, nil
+	return yes, no
 }
 
 // sourceTags lists the tags of the form that the configuration asks for by

@@ -311,6 +311,18 @@ func TestWhichTags(t *testing.T) {
 		},
 		{
 			name: "both: a tag on an older commit, and Dev's is not captured again", source: "{capture: [sync, tag]}",
+			first: func(s *shop) { s.tag("v0.1.0", s.tip()) },
+			then: func(s *shop) {
+				old := s.grow("2")
+				s.settle(func() *Engine { return s.engine(nil) })
+				s.grow("3")
+				s.settle(func() *Engine { return s.engine(nil) })
+				s.tag("v1.0.0", old)
+			},
+			want: []string{"v0.1.0", "v0.2.0", "v0.3.0", "v1.0.0"}, stage: "v1.0.0", wait: AlreadyThere,
+		},
+		{
+			name: "both: the first tag is on an older commit, and may be older than the pipeline", source: "{capture: [sync, tag]}",
 			first: func(*shop) {},
 			then: func(s *shop) {
 				old := s.tip()
@@ -318,7 +330,17 @@ func TestWhichTags(t *testing.T) {
 				s.settle(func() *Engine { return s.engine(nil) })
 				s.tag("v1.0.0", old)
 			},
-			want: []string{"v0.1.0", "v0.2.0", "v1.0.0"}, stage: "v1.0.0", wait: AlreadyThere,
+			want: []string{"v0.1.0", "v0.2.0"}, stage: "v0.2.0", wait: TagOlder, says: "which is snapshot shop/v0.2.0",
+		},
+		{
+			name: "both: not merged yet, and Dev gets another version", source: "{capture: [sync, tag]}",
+			first: func(s *shop) { s.tag("v1.4.0", s.tip()) },
+			then: func(s *shop) {
+				s.tag("v1.5.0", s.aside("x"))
+				s.tag("v7.0.0", s.aside("y"))
+				s.grow("2")
+			},
+			want: []string{"v1.4.0", "v1.6.0"}, stage: "v1.6.0", wait: TagNotOnBranch, says: "v7.0.0",
 		},
 		{
 			name: "both: Dev goes on above the tag", source: "{capture: [sync, tag]}",
@@ -439,30 +461,34 @@ func between(e *Engine, happen func()) {
 }
 
 // TestTagMovedDuringCapture: the push does not take place, no image gets the
-// tag, and the next look captures where the tag is now.
+// tag, and it is captured where it is now, before anything higher.
 func TestTagMovedDuringCapture(t *testing.T) {
 	for name, set := range map[string]func(*shop, string, gitrepo.Hash){"lightweight": (*shop).tag, "annotated": (*shop).annotate} {
 		t.Run(name, func(t *testing.T) {
 			s := tagShop(t)
+			s.tag("v1.0.0", s.tip())
+			s.settle(func() *Engine { return s.engine(nil) })
 			set(s, "v1.5.0", s.tip())
 			s.push("orders", "v2")
-			s.commit(gitrepotest.Files{"envs/stage/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:v2")})
+			next := deployment("orders", "dev.example/shop/orders:v2")
+			s.commit(gitrepotest.Files{"envs/stage/orders/deployment.yaml": next, "envs/prod/orders/deployment.yaml": next})
 			meant := s.tip()
+			s.tag("v1.6.0", s.grow("higher"))
 			e := s.engine(nil)
 			between(e, func() { set(s, "v1.5.0", meant) })
 			result, err := e.Reconcile(t.Context())
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || hasWait(result.Waits, "dev", TagDiffers) {
+				t.Fatalf("waits %v, %v", result.Waits, err)
 			}
-			if !hasWait(result.Waits, "dev", TagDiffers) || len(s.snapshots()) > 0 {
-				t.Errorf("waits %v, snapshots %v", result.Waits, s.snapshots())
+			if diff := cmp.Diff([]string{"v1.0.0", "v1.5.0", "v1.6.0"}, s.snapshots()); diff != "" {
+				t.Fatalf("snapshots (-want +got):\n%s", diff)
 			}
-			if contents := strings.Join(s.contents(), "\n"); strings.Contains(contents, " v1.5.0 ") {
-				t.Errorf("an image has the tag already:\n%s", contents)
-			}
-			s.settle(func() *Engine { return s.engine(nil) })
 			if snap := s.read("shop/v1.5.0"); snap.Source != meant {
 				t.Errorf("captured %s, want %s", snap.Source, meant)
+			}
+			// The tag on an image is never moved, so the first commit's did not get it.
+			if d, err := s.registries["stage"].Resolve(t.Context(), "orders", "v1.5.0"); err != nil || d.Digest != s.built["orders:v2"].Digest() {
+				t.Errorf("v1.5.0 names %s, %v", d.Digest, err)
 			}
 		})
 	}
@@ -687,7 +713,7 @@ func TestDifferentCommits(t *testing.T) {
 
 // TestTagReasonsHaveHelp: see TestReasonsHaveHelp.
 func TestTagReasonsHaveHelp(t *testing.T) {
-	for _, r := range []Reason{TagExpected, TagNotVersion, TagNotOnBranch, TagOlder, TagDiffers} {
+	for _, r := range []Reason{TagExpected, TagNotVersion, TagNotOnBranch, TagOlder, TagDiffers, TagWithoutConfig} {
 		if r.Help() == "" {
 			t.Errorf("%s has no help", r)
 		}

@@ -151,8 +151,13 @@ func (e *unusableTokens) Error() string { return "the bearer token cannot be che
 
 func (e *unusableTokens) Unwrap() error { return e.err }
 
+// refusedHint is for the operator who reads the log: a caller of ours is Argo
+// CD, whose own log has no more than a number.
+const refusedHint = "the caller has to send the token that --" + flagTokenFile + " names here; with our manifests that is the key token of the Secret propagator-token, " +
+	"which the key propagator-token of argocd-notifications-secret has to equal"
+
 // Require lets only requests with a valid bearer token through to next; others
-// get 401 and a JSON message.
+// get 401 and a JSON message, and a warning in the log says why.
 func (t *Tokens) Require(next http.Handler, log *slog.Logger) http.Handler {
 	log = orDiscard(log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -164,6 +169,9 @@ func (t *Tokens) Require(next http.Handler, log *slog.Logger) http.Handler {
 		var ours *unusableTokens
 		if errors.As(err, &ours) {
 			log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelError, "bearer tokens unusable, everybody is refused", slog.String("error", ours.err.Error()))
+		} else {
+			log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelWarn, "caller refused",
+				slog.String("id", RequestID(r.Context())), slog.String("error", err.Error()), slog.String("hint", refusedHint))
 		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		WriteError(w, http.StatusUnauthorized, err.Error())

@@ -30,7 +30,8 @@ func TestBearerToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := tokens.Require(accepted, nil)
+	var lines bytes.Buffer
+	h := tokens.Require(accepted, slog.New(slog.NewTextHandler(&lines, nil)))
 	for name, test := range map[string]struct {
 		header string
 		want   int
@@ -47,12 +48,18 @@ func TestBearerToken(t *testing.T) {
 		"unresolved":        {"Bearer $propagator:token", 401, "lacks the key"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			lines.Reset()
 			code, body := status(t, h, test.header)
 			if code != test.want || !strings.Contains(body, test.says) {
 				t.Errorf("got %d %s", code, body)
 			}
 			if strings.Contains(body, "horse") {
 				t.Errorf("the answer has a token: %s", body)
+			}
+			logged := lines.String()
+			if refused := test.want == 401; refused != strings.Contains(logged, "level=WARN") || !strings.Contains(logged, test.says) ||
+				refused && !strings.Contains(logged, "argocd-notifications-secret") || strings.Contains(logged, "horse") {
+				t.Errorf("logged: %s", logged)
 			}
 		})
 	}

@@ -22,8 +22,10 @@ type examined struct {
 	// Server is the API server's address; empty without a cluster.
 	Server    string `json:"server,omitempty"`
 	Namespace string `json:"namespace"`
-	// OK: nothing failed.
-	OK       bool             `json:"ok"`
+	// OK: nothing failed and, with --strict, nothing was skipped.
+	OK bool `json:"ok"`
+	// Complete: nothing was skipped, so OK is said of everything.
+	Complete bool             `json:"complete"`
 	Failed   int              `json:"failed"`
 	Warnings int              `json:"warnings"`
 	Skipped  int              `json:"skipped"`
@@ -36,7 +38,7 @@ type doctorOptions struct {
 	hookURL, generatorURL, sidecarURL      string
 	pluginsDir                             string
 	only, skip                             []string
-	list, readOnly, ownCredentials         bool
+	list, readOnly, ownCredentials, strict bool
 	maxArchive                             int64 // MiB
 	timeout                                time.Duration
 	repositoryGiven, branchGiven, gitLogin bool
@@ -55,7 +57,8 @@ may not be read. It changes nothing; in registries it opens an upload and gives
 it up at once (--read-only leaves that out). No secret is ever printed.
 
 What may not be looked at is skipped, never ok. The exit code is 0 when nothing
-failed, 4 when something did, and 1 when the cluster could not be asked at all.`,
+failed, 4 when something did, and 1 when the cluster could not be asked at all.
+With --strict it is 4 also when something was skipped.`,
 		Example: `  propagator doctor
   propagator doctor --only git,registries --read-only
   propagator doctor -o json | jq '.findings[] | select(.result == "failed")'
@@ -82,6 +85,7 @@ func (o *doctorOptions) bind(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.skip, "skip", nil, "`checks` to leave out, separated by commas")
 	f.BoolVar(&o.list, "list", false, "list the checks and run none")
 	f.BoolVar(&o.readOnly, "read-only", false, "open no upload in registries, so that the right to push is not checked")
+	f.BoolVar(&o.strict, "strict", false, "what was skipped counts as failed")
 	f.BoolVar(&o.ownCredentials, "own-credentials", false, "ask Git and registries with your own credentials, not with those in the cluster's Secrets")
 	f.Int64Var(&o.maxArchive, "max-archive", 50, "size in `MiB` from which what repo-server packs for each render is too large")
 	f.DurationVar(&o.timeout, "check-timeout", time.Minute, "limit for one check")
@@ -136,12 +140,16 @@ func (a *app) doctor(cmd *cobra.Command, o *doctorOptions) error {
 		Namespace: o.namespace, Findings: report.Findings,
 		Failed: report.Count(doctor.Failed), Warnings: report.Count(doctor.Warning), Skipped: report.Count(doctor.Skipped),
 	}
-	result.OK = result.Failed == 0
+	result.Complete = result.Skipped == 0
+	result.OK = result.Failed == 0 && (result.Complete || !o.strict)
 	if c.Cluster != nil {
 		result.Server = c.Cluster.Server()
 	}
 	if err := a.print(result, result.table); err != nil {
 		return err
+	}
+	if result.Failed == 0 && !result.OK {
+		return faultFound("give whoever runs it the rights, or leave those checks out with --skip", fmt.Errorf("%s skipped (--strict)", plural(result.Skipped, "finding")))
 	}
 	if !result.OK {
 		return faultFound("do what stands under each of them, then run it again", fmt.Errorf("%s failed", plural(result.Failed, "finding")))
@@ -219,6 +227,16 @@ func (r examined) table(w io.Writer) {
 	}
 	_, _ = fmt.Fprintf(w, "%d ok, %s, %d failed, %d skipped\n",
 		len(r.Findings)-r.Failed-r.Warnings-r.Skipped, plural(r.Warnings, "warning"), r.Failed, r.Skipped)
+	if r.Skipped == 0 {
+		return
+	}
+	var unknown []string
+	for _, f := range r.Findings {
+		if f.Result == doctor.Skipped && !slices.Contains(unknown, f.Check) {
+			unknown = append(unknown, f.Check)
+		}
+	}
+	_, _ = fmt.Fprintf(w, "skipped is not ok: nobody knows about %s\n", strings.Join(unknown, ", "))
 }
 
 // programVersion is what images are compared with.

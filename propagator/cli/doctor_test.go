@@ -44,7 +44,7 @@ func newPatient(t *testing.T, gitPassword, registryPassword string, replacements
 		t.Fatal(err)
 	}
 	git := gitrepotest.Server(t, githttp.Options{Authorize: func(user, password string, _ bool) bool {
-		return user == "propagator" && password == gitPassword || user == "fixture"
+		return user == "propagator" && password == gitPassword || user == "propagator-read" && password == "MARKER-gitread-0123456789" || user == "fixture"
 	}})
 	url := git.Init("shop.git")
 	repo := openRepo(t, strings.Replace(url, "://", "://fixture:fixture@", 1))
@@ -179,7 +179,7 @@ func TestDoctorFormats(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	if code != 4 || got.OK || got.Failed != 1 || got.Server != "https://cluster.example" || got.Namespace != "argocd" || len(got.Findings) != 3 || got.Findings[1].Fix == "" {
+	if code != 4 || got.OK || got.Failed != 1 || got.Server != "https://cluster.example" || got.Namespace != "argocd" || len(got.Findings) != 4 || got.Findings[2].Fix == "" {
 		t.Errorf("code %d, got %+v", code, got)
 	}
 	code, stdout, _ = p.run("-o", "yaml", "--only", "kubernetes")
@@ -238,4 +238,38 @@ func kubeconfigOf(t *testing.T, server string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// TestDoctorStrict: nobody can take a report with holes for one without.
+func TestDoctorStrict(t *testing.T) {
+	p := newPatient(t, gitMarker, registryMarker)
+	p.cluster.Forbid("/nodes")
+	type report struct {
+		OK, Complete    bool
+		Failed, Skipped int
+	}
+	for _, test := range []struct {
+		args []string
+		code int
+		want report
+	}{
+		{nil, 0, report{OK: true, Skipped: 1}},
+		{[]string{"--strict"}, 4, report{Skipped: 1}},
+	} {
+		code, stdout, stderr := p.run(append([]string{"-o", "json", "--only", "kubernetes"}, test.args...)...)
+		var got report
+		if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+			t.Fatal(err)
+		}
+		if code != test.code || got != test.want {
+			t.Errorf("%v: exit code %d with %+v, want %d with %+v\n%s", test.args, code, got, test.code, test.want, stderr)
+		}
+	}
+	_, stdout, _ := p.run("--only", "kubernetes,argocd")
+	if !strings.Contains(stdout, "skipped is not ok: nobody knows about kubernetes\n") {
+		t.Errorf("the table does not say so:\n%s", stdout)
+	}
+	if code, stdout, _ := p.run("--strict", "--only", "argocd"); code != 0 || strings.Contains(stdout, "nobody knows") {
+		t.Errorf("exit code %d although nothing was skipped:\n%s", code, stdout)
+	}
 }

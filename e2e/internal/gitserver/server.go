@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +39,6 @@ type Server struct {
 	options Options
 	url     string
 	backend string
-	users   map[string]User
 	log     io.Writer
 	journal journal
 	faults  faults
@@ -46,8 +46,10 @@ type Server struct {
 	ended   chan struct{}
 	after   sync.WaitGroup // the calls of AfterPush
 
-	mu    sync.Mutex // guards repos
-	repos map[string]bool
+	mu      sync.Mutex // guards the rest
+	users   map[string]User
+	secrets []string // every password that anybody ever had
+	repos   map[string]bool
 }
 
 // Start starts a server. It needs git on the machine. Call Stop at the end.
@@ -75,6 +77,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	s.journal.log = s.log
 	for _, user := range options.Users {
 		s.users[user.Name] = user
+		s.secrets = append(s.secrets, user.Password)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -118,6 +121,8 @@ func (s *Server) URL(repo string) string { return s.url + "/" + repo }
 
 // User returns a user and the password.
 func (s *Server) User(name string) (User, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	user, ok := s.users[name]
 	if !ok {
 		return User{}, fmt.Errorf("git server: no user %s", name)
@@ -125,13 +130,26 @@ func (s *Server) User(name string) (User, error) {
 	return user, nil
 }
 
+// SetPassword gives a user another password. From then on the one before is
+// refused, as when it has expired.
+func (s *Server) SetPassword(name, password string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, ok := s.users[name]
+	if !ok || password == "" {
+		return fmt.Errorf("git server: no user %s, or no password", name)
+	}
+	user.Password = password
+	s.users[name] = user
+	s.secrets = append(s.secrets, password)
+	return nil
+}
+
 // Secrets are the strings that no log, error or commit may contain.
 func (s *Server) Secrets() []string {
-	secrets := make([]string, 0, len(s.options.Users))
-	for _, user := range s.options.Users {
-		secrets = append(secrets, user.Password)
-	}
-	return secrets
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.secrets)
 }
 
 var repoPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*\.git$`)
@@ -189,7 +207,9 @@ func (s *Server) dir(repo string) (string, error) {
 // authenticate returns who asks; false for nobody that the server knows.
 func (s *Server) authenticate(r *http.Request) (User, bool) {
 	name, password, given := r.BasicAuth()
+	s.mu.Lock()
 	user, known := s.users[name]
+	s.mu.Unlock()
 	if !given || !known || subtle.ConstantTimeCompare([]byte(password), []byte(user.Password)) != 1 {
 		return User{}, false
 	}

@@ -232,6 +232,48 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestSetPassword: with another password the one before is refused, and both
+// are secrets.
+func TestSetPassword(t *testing.T) {
+	h := start(t, nil)
+	before, err := h.User(gitserver.ArgoCD)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(password string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.URL(repo)+"/info/refs?service=git-upload-pack", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth(before.Name, password)
+		answer, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	const password = "brand-new-password"
+	if err := h.SetPassword(before.Name, password); err != nil {
+		t.Fatal(err)
+	}
+	if was, is := ask(before.Password), ask(password); was != http.StatusUnauthorized || is != http.StatusOK {
+		t.Errorf("the password before got %d, the new one %d", was, is)
+	}
+	if now, err := h.User(before.Name); err != nil || now.Password != password || now.Push != before.Push {
+		t.Errorf("the user is now %v (%v)", now, err)
+	}
+	for _, secret := range []string{before.Password, password} {
+		if !slices.Contains(h.Secrets(), secret) {
+			t.Error("a password is no secret")
+		}
+	}
+	if h.SetPassword("nobody", "x") == nil || h.SetPassword(before.Name, "") == nil {
+		t.Error("nobody got a password, or somebody none")
+	}
+}
+
 // TestFaults: each fault, and that it ends.
 func TestFaults(t *testing.T) {
 	h := start(t, nil)

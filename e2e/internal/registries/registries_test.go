@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -167,7 +168,20 @@ func TestCredentials(t *testing.T) {
 			if status := ask(t, r, login.Username, login.Password); status != http.StatusOK {
 				t.Errorf("the credentials get %d", status)
 			}
+			if err := r.SetPassword("brand-new-password"); err != nil {
+				t.Fatal(err)
+			}
+			user, password := r.Credentials()
+			if was, is := ask(t, r, login.Username, login.Password), ask(t, r, user, password); was != http.StatusUnauthorized || is != http.StatusOK {
+				t.Errorf("the password before gets %d, the new one %d", was, is)
+			}
+			if secrets := set.Secrets(); !slices.Contains(secrets, login.Password) || !slices.Contains(secrets, password) {
+				t.Error("a password is no secret")
+			}
 		})
+	}
+	if set.Dev.SetPassword("x") == nil {
+		t.Error("a registry that is open to everybody has a password")
 	}
 	want := "dev.registry.example=" + set.Dev.URL() + ",stage.registry.example=" + set.Stage.URL() + ",prod.registry.example=" + set.Prod.URL() + ",docker.io=" + set.Hub.URL()
 	if got := set.Endpoints(); got != want {

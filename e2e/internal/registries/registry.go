@@ -18,15 +18,19 @@ import (
 
 // Registry is one registry. Its methods may be called concurrently.
 type Registry struct {
-	name     string
-	dir      string
-	binary   string
-	address  string
-	password string // empty: open to everybody
-	deletes  bool
+	name    string
+	dir     string
+	binary  string
+	address string
+	deletes bool
 
 	mu      sync.Mutex // guards process
 	process *process.Process
+
+	// A mutex of its own, as passwords are asked for while a process starts.
+	passwords sync.Mutex // guards password and expired
+	password  string     // empty: open to everybody
+	expired   []string
 }
 
 // Name is the registry's name in image references.
@@ -41,10 +45,39 @@ func (r *Registry) URL() string { return "http://" + r.address }
 
 // Credentials are empty for a registry that is open to everybody.
 func (r *Registry) Credentials() (user, password string) {
+	r.passwords.Lock()
+	defer r.passwords.Unlock()
 	if r.password == "" {
 		return "", ""
 	}
 	return username, r.password
+}
+
+// SetPassword replaces the password of a registry that has one. From then on the
+// one before is refused, as when it has expired.
+func (r *Registry) SetPassword(password string) error {
+	r.passwords.Lock()
+	defer r.passwords.Unlock()
+	if r.password == "" || password == "" {
+		return fmt.Errorf("registry %s: it is open to everybody, or would be", r.name)
+	}
+	r.expired = append(r.expired, r.password)
+	r.password = password
+	return r.writeUsers(password)
+}
+
+// users is the file with the registry's users, which it reads again when it has
+// changed.
+func (r *Registry) users() string { return filepath.Join(r.dir, "htpasswd") }
+
+func (r *Registry) writeUsers(password string) error {
+	// The registry checks the password anew for every request: the lowest cost,
+	// or the checks would be what the suite measures.
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(r.users(), []byte(username+":"+string(hash)+"\n"), 0o600)
 }
 
 func (r *Registry) storage() string       { return filepath.Join(r.dir, "images") }
@@ -61,15 +94,9 @@ func (r *Registry) prepare() error {
 		return err
 	}
 	users := ""
-	if r.password != "" {
-		users = filepath.Join(r.dir, "htpasswd")
-		// The registry checks the password anew for every request: the lowest
-		// cost, or the checks would be what the suite measures.
-		hash, err := bcrypt.GenerateFromPassword([]byte(r.password), bcrypt.MinCost)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(users, []byte(username+":"+string(hash)+"\n"), 0o600); err != nil {
+	if _, password := r.Credentials(); password != "" {
+		users = r.users()
+		if err := r.writeUsers(password); err != nil {
 			return err
 		}
 	}

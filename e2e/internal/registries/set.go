@@ -111,8 +111,8 @@ func (s *Set) DockerConfig() ([]byte, error) {
 	}
 	logins := map[string]login{}
 	for _, r := range s.All() {
-		if r.password != "" {
-			logins[r.name] = login{username, r.password}
+		if user, password := r.Credentials(); user != "" {
+			logins[r.name] = login{user, password}
 		}
 	}
 	return json.Marshal(map[string]any{"auths": logins})
@@ -122,9 +122,12 @@ func (s *Set) DockerConfig() ([]byte, error) {
 func (s *Set) Secrets() []string {
 	var secrets []string
 	for _, r := range s.All() {
-		if r.password != "" {
-			secrets = append(secrets, r.password)
+		if _, password := r.Credentials(); password != "" {
+			secrets = append(secrets, password)
 		}
+		r.passwords.Lock()
+		secrets = append(secrets, r.expired...)
+		r.passwords.Unlock()
 	}
 	return secrets
 }
@@ -141,8 +144,9 @@ type keychain struct{ registry *Registry }
 
 // Resolve implements [authn.Keychain].
 func (k keychain) Resolve(resource authn.Resource) (authn.Authenticator, error) {
-	if k.registry.password == "" || resource.RegistryStr() != k.registry.name {
+	user, password := k.registry.Credentials()
+	if user == "" || resource.RegistryStr() != k.registry.name {
 		return authn.Anonymous, nil
 	}
-	return &authn.Basic{Username: username, Password: k.registry.password}, nil
+	return &authn.Basic{Username: user, Password: password}, nil
 }

@@ -74,7 +74,10 @@ func (r *replica) accompany(ctx context.Context, p *process.Process, c *Containe
 			next.Reset(map[bool]time.Duration{true: probeWhenReady, false: probeUntilReady}[ready])
 			continue
 		case <-next.C:
-			ask()
+			// A startupProbe is not asked again once it has passed.
+			if !ready || c.Readiness != nil || c.Startup == nil {
+				ask()
+			}
 		case <-r.wake:
 		}
 		if !r.workload.isUp() || r.follow(ctx, c) {
@@ -132,19 +135,23 @@ func (r *replica) templateChanged(ctx context.Context, c *Container) bool {
 }
 
 // probeOnce asks whether a container is ready: its readinessProbe, or, when it
-// has none, whether it listens. (In a cluster it would be ready at once.)
+// has none, its startupProbe, or, when it has neither, whether it listens. (In a
+// cluster it would be ready at once.)
 func probeOnce(ctx context.Context, c *Container, cmd *command) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	probe := Probe{Port: cmd.first}
-	if c.Readiness != nil {
+	switch {
+	case c.Readiness != nil:
 		probe = *c.Readiness
-	} else if cmd.first == 0 {
+	case c.Startup != nil:
+		probe = *c.Startup
+	case cmd.first == 0:
 		return nil
 	}
 	address, ok := cmd.ports[probe.Port]
 	if !ok {
-		return fmt.Errorf("its readinessProbe asks port %d, on which it does not listen", probe.Port)
+		return fmt.Errorf("its probe asks port %d, on which it does not listen", probe.Port)
 	}
 	if probe.Path == "" {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)

@@ -34,6 +34,9 @@ type Container struct {
 	Mounts []Mount
 	// Readiness is nil when the container has no readinessProbe.
 	Readiness *Probe
+	// Startup is nil when the container has no startupProbe. It decides once when
+	// a container without a readinessProbe is ready.
+	Startup *Probe
 	// ServiceAccount is the Pod's; Token says whether it gets its token.
 	ServiceAccount string
 	Token          bool
@@ -88,7 +91,7 @@ type File struct {
 	Mode fs.FileMode
 }
 
-// Probe is a readiness probe: a GET when Path is set, a connection otherwise.
+// Probe is a readiness or startup probe: a GET when Path is set, a connection otherwise.
 type Probe struct {
 	// Port is its number in the Pod.
 	Port int

@@ -33,6 +33,7 @@ func TestTheSuitesManifestsCanBeRun(t *testing.T) {
 				"{apiVersion: v1, kind: ConfigMap, metadata: {name: propagator-settings}, data: {PROPAGATOR_REPOSITORY: 'https://git.example/shop.git'}}",
 				"{apiVersion: v1, kind: Secret, metadata: {name: propagator-token}, data: {token: eA==}}",
 				"{apiVersion: v1, kind: Secret, metadata: {name: propagator-git}, data: {username: eA==, password: eA==}}",
+				"{apiVersion: v1, kind: Secret, metadata: {name: propagator-git-read}, data: {username: eA==, password: eA==}}",
 				"{apiVersion: v1, kind: Secret, metadata: {name: propagator-registries}, data: {.dockerconfigjson: e30=}}",
 				account,
 			)
@@ -77,7 +78,7 @@ func TestTheSuitesManifestsCanBeRun(t *testing.T) {
 			if diff := cmp.Diff(tt.ports, slices.Sorted(maps.Keys(cmd.ports))); diff != "" {
 				t.Errorf("ports (-want +got):\n%s", diff)
 			}
-			if container.Token != tt.token || container.Readiness == nil || !container.ReadOnlyRoot {
+			if container.Token != tt.token || container.Readiness == nil && container.Startup == nil || !container.ReadOnlyRoot {
 				t.Errorf("token %t, probe %v, read-only %t", container.Token, container.Readiness, container.ReadOnlyRoot)
 			}
 		})

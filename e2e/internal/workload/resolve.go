@@ -88,7 +88,10 @@ func (c *Container) resolve(ctx context.Context, r *reader) error {
 	for _, port := range container.Ports {
 		c.Ports = append(c.Ports, Port{Name: port.Name, Number: int(port.ContainerPort)})
 	}
-	if c.Readiness, err = probe(container); err != nil {
+	if c.Readiness, err = probe(container, "readinessProbe", container.ReadinessProbe); err != nil {
+		return err
+	}
+	if c.Startup, err = probe(container, "startupProbe", container.StartupProbe); err != nil {
 		return err
 	}
 	if c.Env, err = p.environment(ctx, container); err != nil {
@@ -167,14 +170,13 @@ func (p *pod) token(ctx context.Context, account string) (bool, error) {
 	return automount || !ok, nil
 }
 
-// probe reads the readiness probe.
-func probe(container *corev1.Container) (*Probe, error) {
-	p := container.ReadinessProbe
+// probe reads a probe; name is that of its field.
+func probe(container *corev1.Container, name string, p *corev1.Probe) (*Probe, error) {
 	switch {
 	case p == nil:
 		return nil, nil
 	case p.HTTPGet != nil:
-		port, err := probePort(container, p.HTTPGet.Port)
+		port, err := probePort(container, name, p.HTTPGet.Port)
 		if err != nil {
 			return nil, err
 		}
@@ -184,13 +186,13 @@ func probe(container *corev1.Container) (*Probe, error) {
 		}
 		return &Probe{Port: port, Path: path, TLS: p.HTTPGet.Scheme == corev1.URISchemeHTTPS}, nil
 	case p.TCPSocket != nil:
-		port, err := probePort(container, p.TCPSocket.Port)
+		port, err := probePort(container, name, p.TCPSocket.Port)
 		return &Probe{Port: port}, err
 	}
-	return nil, fmt.Errorf("its readinessProbe is neither httpGet nor tcpSocket, which is all that is played here")
+	return nil, fmt.Errorf("its %s is neither httpGet nor tcpSocket, which is all that is played here", name)
 }
 
-func probePort(container *corev1.Container, port intstr.IntOrString) (int, error) {
+func probePort(container *corev1.Container, name string, port intstr.IntOrString) (int, error) {
 	if port.Type == intstr.Int {
 		return port.IntValue(), nil
 	}
@@ -199,5 +201,5 @@ func probePort(container *corev1.Container, port intstr.IntOrString) (int, error
 			return int(p.ContainerPort), nil
 		}
 	}
-	return 0, fmt.Errorf("its readinessProbe asks port %q, which no entry of its ports has as name", port.StrVal)
+	return 0, fmt.Errorf("its %s asks port %q, which no entry of its ports has as name", name, port.StrVal)
 }

@@ -56,7 +56,7 @@ func do[T any](ctx context.Context, r *Repo, operation func(context.Context) (T,
 	default:
 		err = fmt.Errorf("%w: %w", gitrepo.ErrUnreachable, hinted(err))
 	}
-	text := fmt.Sprintf("git repository %s: %s", r.url, r.clean.Replace(err.Error()))
+	text := fmt.Sprintf("git repository %s: %s", r.url, r.secrets.replace(err.Error()))
 	var zero T
 	return zero, &failure{text: shorten(text), err: err}
 }

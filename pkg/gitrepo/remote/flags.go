@@ -53,8 +53,9 @@ func (f *Flags) Bind(flags *pflag.FlagSet, many bool) {
 }
 
 // Openers returns one opener a repository. env is a list of NAME=value. The
-// password file is read again each time a repository is opened, so that a
-// rotated token is picked up.
+// password file must be readable now, and is read again for each request, so that
+// a rotated token is picked up; the bundle of authorities is read again each time
+// a repository is opened.
 func (f *Flags) Openers(env []string, log *slog.Logger) ([]gitrepo.Opener, error) {
 	if len(f.Repositories) == 0 {
 		return nil, errors.New("no repository; name it with --repository")
@@ -91,11 +92,10 @@ func (f *Flags) options(env []string, log *slog.Logger) (Options, error) {
 		OnRoundTrip: f.OnRoundTrip,
 	}
 	if f.PasswordFile != "" {
-		password, err := os.ReadFile(f.PasswordFile)
-		if err != nil {
+		if _, err := readPassword(f.PasswordFile); err != nil {
 			return options, fmt.Errorf("--git-password-file: %w", err)
 		}
-		options.Auth.Password = strings.TrimSpace(string(password))
+		options.Auth.Password, options.Auth.PasswordFile = "", f.PasswordFile
 	}
 	if f.CAFile != "" {
 		bundle, err := os.ReadFile(f.CAFile)

@@ -30,7 +30,7 @@ const (
 type httpDialer struct {
 	base        string // without trailing slash and without userinfo
 	client      *http.Client
-	auth        Auth
+	secrets     *credentials
 	onRoundTrip func(RoundTrip)
 	log         *slog.Logger
 }
@@ -96,18 +96,23 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }
 
-// authorize adds the credentials to a request to their own origin.
-func (d *httpDialer) authorize(req *http.Request) {
+// authorize adds the credentials of this moment to a request to their own
+// origin.
+func (d *httpDialer) authorize(req *http.Request) error {
 	home, err := url.Parse(d.base)
 	if err != nil || !sameOrigin(home, req.URL) {
-		return
+		return nil
 	}
+	auth, err := d.secrets.now()
 	switch {
-	case d.auth.BearerToken != "":
-		req.Header.Set("Authorization", "Bearer "+d.auth.BearerToken)
-	case d.auth.Username != "" || d.auth.Password != "":
-		req.SetBasicAuth(d.auth.Username, d.auth.Password)
+	case err != nil:
+		return err
+	case auth.BearerToken != "":
+		req.Header.Set("Authorization", "Bearer "+auth.BearerToken)
+	case auth.Username != "" || auth.Password != "":
+		req.SetBasicAuth(auth.Username, auth.Password)
 	}
+	return nil
 }
 
 func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
@@ -181,7 +186,9 @@ func (s *httpSession) exchange(ctx context.Context, request []byte) (io.ReadClos
 // reports the round trip when it is closed.
 func (d *httpDialer) send(req *http.Request, kind string, sent int64) (*http.Response, error) {
 	req.Header.Set("User-Agent", capability.DefaultAgent())
-	d.authorize(req)
+	if err := d.authorize(req); err != nil {
+		return nil, err
+	}
 	authenticated := req.Header.Get("Authorization") != ""
 	res, err := d.client.Do(req)
 	if err != nil {

@@ -14,7 +14,6 @@ package remote
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,7 +58,11 @@ type Auth struct {
 	// password may be an access token (servers that look at the token only
 	// accept any user name), and for ssh, whose user is "git" by default.
 	Username, Password string
-	// BearerToken is sent as "Authorization: Bearer". Excludes Password.
+	// PasswordFile has the password, blanks and line ends around it left out. It
+	// is read for each request (http) or connection (ssh), so that a rotated
+	// password counts from then on. Excludes Password.
+	PasswordFile string
+	// BearerToken is sent as "Authorization: Bearer". Excludes both.
 	BearerToken string
 	// SSHKeyFile is a private key in PEM form, SSHKeyPassphrase opens it.
 	SSHKeyFile, SSHKeyPassphrase string
@@ -101,11 +104,10 @@ const (
 type Repo struct {
 	url      string
 	dial     dialer
-	auth     Auth
+	secrets  *credentials
 	timeout  time.Duration
 	maxFetch int64
 	log      *slog.Logger
-	clean    *strings.Replacer
 	store    *gitrepo.Store
 	// fetching lets one Fetch at a time through, so that two callers who want
 	// the same commit download it once.
@@ -118,7 +120,7 @@ var _ gitrepo.Repo = (*Repo)(nil)
 // git@host:path) or file URL, or at a plain path. It makes no connection.
 func Open(rawURL string, options Options) (*Repo, error) {
 	r := &Repo{
-		auth: options.Auth, timeout: options.Timeout, maxFetch: options.MaxFetch, log: options.Logger,
+		timeout: options.Timeout, maxFetch: options.MaxFetch, log: options.Logger,
 		store: gitrepo.NewStore(), fetching: make(chan struct{}, 1),
 	}
 	if r.timeout <= 0 {
@@ -130,29 +132,35 @@ func Open(rawURL string, options Options) (*Repo, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	if r.auth.Password != "" && r.auth.BearerToken != "" {
-		return nil, errors.New("git credentials: give a password or a bearer token, not both")
+	given := 0
+	for _, secret := range []string{options.Auth.Password, options.Auth.PasswordFile, options.Auth.BearerToken} {
+		if secret != "" {
+			given++
+		}
+	}
+	if given > 1 {
+		return nil, errors.New("git credentials: give one of password, password file and bearer token")
 	}
 	if err := r.connect(rawURL, options); err != nil {
 		return nil, err
 	}
-	r.clean = cleaner(r.auth)
 	return r, nil
 }
 
 // connect chooses the dialer. Errors do not repeat the URL as it was given,
 // since it may carry credentials in a place where no parser finds them.
 func (r *Repo) connect(rawURL string, options Options) error {
+	auth := options.Auth
 	scheme, _, _ := strings.Cut(rawURL, "://")
 	if scheme = strings.ToLower(scheme); scheme == "http" || scheme == "https" {
 		u, err := url.Parse(rawURL)
 		if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			return errors.New("git repository URL is malformed: want https://host/path without query")
 		}
-		if password, ok := u.User.Password(); r.auth.BearerToken == "" && r.auth.Password == "" && (ok || u.User != nil) {
-			r.auth.Password = password
-			if r.auth.Username == "" {
-				r.auth.Username = u.User.Username()
+		if password, ok := u.User.Password(); auth.BearerToken == "" && auth.Password == "" && auth.PasswordFile == "" && (ok || u.User != nil) {
+			auth.Password = password
+			if auth.Username == "" {
+				auth.Username = u.User.Username()
 			}
 		}
 		u.User = nil
@@ -162,7 +170,8 @@ func (r *Repo) connect(rawURL string, options Options) error {
 		if err != nil {
 			return fmt.Errorf("git repository %s: %w", r.url, err)
 		}
-		r.dial = &httpDialer{base: strings.TrimSuffix(r.url, "/"), client: client, auth: r.auth, onRoundTrip: options.OnRoundTrip, log: r.log}
+		r.secrets = newCredentials(auth)
+		r.dial = &httpDialer{base: strings.TrimSuffix(r.url, "/"), client: client, secrets: r.secrets, onRoundTrip: options.OnRoundTrip, log: r.log}
 		return nil
 	}
 	endpoint, err := transport.NewEndpoint(rawURL)
@@ -171,54 +180,31 @@ func (r *Repo) connect(rawURL string, options Options) error {
 	}
 	switch endpoint.Protocol {
 	case "ssh":
-		if r.auth.Username == "" {
-			r.auth.Username = endpoint.User
+		if auth.Username == "" {
+			auth.Username = endpoint.User
 		}
-		if r.auth.Username == "" {
-			r.auth.Username = "git"
+		if auth.Username == "" {
+			auth.Username = "git"
 		}
-		if r.auth.Password == "" {
-			r.auth.Password = endpoint.Password
+		if auth.Password == "" && auth.PasswordFile == "" {
+			auth.Password = endpoint.Password
 		}
-		endpoint.User, endpoint.Password = r.auth.Username, ""
+		endpoint.User, endpoint.Password = auth.Username, ""
 		r.url = endpoint.String()
-		r.dial = &sshDialer{endpoint: endpoint, auth: r.auth}
+		r.secrets = newCredentials(auth)
+		r.dial = &sshDialer{endpoint: endpoint, user: auth.Username, secrets: r.secrets}
 	case "file":
 		path, err := filepath.Abs(filepath.FromSlash(endpoint.Path))
 		if err != nil {
 			return fmt.Errorf("git repository %s: %w", endpoint.Path, err)
 		}
+		r.secrets = newCredentials(auth)
 		r.url = "file://" + filepath.ToSlash(path)
 		r.dial = &fileDialer{path: path, environment: os.Environ()}
 	default:
 		return fmt.Errorf("git repository URL: scheme %q is not supported; use https, ssh or file", endpoint.Protocol)
 	}
 	return nil
-}
-
-// cleaner removes the secrets, in every form they travel in, and what could
-// steer a terminal from texts of servers and libraries.
-func cleaner(a Auth) *strings.Replacer {
-	var pairs []string
-	hide := func(secret string) {
-		if secret != "" {
-			pairs = append(pairs, secret, "REDACTED")
-		}
-	}
-	for _, secret := range []string{a.Password, a.BearerToken, a.SSHKeyPassphrase} {
-		hide(secret)
-		hide(url.QueryEscape(secret))
-		hide(url.PathEscape(secret))
-	}
-	if a.Password != "" {
-		hide(base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + a.Password)))
-	} else if len(a.Username) >= minToken {
-		hide(a.Username) // https://TOKEN@host is a common way to give a token
-	}
-	for c := range rune(' ') {
-		pairs = append(pairs, string(c), " ")
-	}
-	return strings.NewReplacer(append(pairs, "\x7f", " ")...)
 }
 
 // URL implements [gitrepo.Reader].

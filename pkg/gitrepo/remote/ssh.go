@@ -22,7 +22,8 @@ import (
 // cannot be cancelled while it connects, therefore the connection is made here.
 type sshDialer struct {
 	endpoint *transport.Endpoint
-	auth     Auth
+	user     string
+	secrets  *credentials
 }
 
 func (d *sshDialer) stateless() bool { return false }
@@ -110,7 +111,7 @@ func (d *sshDialer) handshakeError(err error) error {
 	case knownhosts.IsHostUnknown(err):
 		return fmt.Errorf("%w: the host key of %s is not in known_hosts; add it after checking its fingerprint", errSetup, d.address())
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return fmt.Errorf("%w: the ssh server refuses user %s with this key", gitrepo.ErrUnauthorized, d.auth.Username)
+		return fmt.Errorf("%w: the ssh server refuses user %s with this key or password", gitrepo.ErrUnauthorized, d.user)
 	}
 	return err
 }
@@ -119,31 +120,35 @@ func (d *sshDialer) handshakeError(err error) error {
 // connection to the agent.
 func (d *sshDialer) config(ctx context.Context) (*ssh.ClientConfig, func() error, error) {
 	nothing := func() error { return nil }
-	hosts, err := knownHosts(d.auth.KnownHostsFile)
+	auth, err := d.secrets.now()
+	if err != nil {
+		return nil, nothing, err
+	}
+	hosts, err := knownHosts(auth.KnownHostsFile)
 	if err != nil {
 		return nil, nothing, err
 	}
 	config := &ssh.ClientConfig{
-		User:              d.auth.Username,
+		User:              auth.Username,
 		HostKeyCallback:   hosts.HostKeyCallback(),
 		HostKeyAlgorithms: hosts.HostKeyAlgorithms(d.address()),
 	}
 	switch {
-	case d.auth.SSHKeyFile != "":
-		signer, err := privateKey(d.auth)
+	case auth.SSHKeyFile != "":
+		signer, err := privateKey(auth)
 		if err != nil {
 			return nil, nothing, err
 		}
 		config.Auth = []ssh.AuthMethod{ssh.PublicKeys(signer)}
-	case d.auth.SSHAgentSocket != "":
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", d.auth.SSHAgentSocket)
+	case auth.SSHAgentSocket != "":
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", auth.SSHAgentSocket)
 		if err != nil {
 			return nil, nothing, fmt.Errorf("%w: ssh agent: %w", errSetup, err)
 		}
 		config.Auth = []ssh.AuthMethod{ssh.PublicKeysCallback(agent.NewClient(conn).Signers)}
 		return config, conn.Close, nil
-	case d.auth.Password != "":
-		config.Auth = []ssh.AuthMethod{ssh.Password(d.auth.Password)}
+	case auth.Password != "":
+		config.Auth = []ssh.AuthMethod{ssh.Password(auth.Password)}
 	default:
 		return nil, nothing, fmt.Errorf("%w: no ssh key was given; give a key file or an agent", gitrepo.ErrUnauthorized)
 	}

@@ -40,11 +40,14 @@ type Server struct {
 	objects   map[string]map[string]any
 	version   string
 	forbidden []string
-	ahead     time.Duration
+	// forbiddenPath is the one that is forbidden alone, broken the end of those
+	// that do not work; empty for none.
+	forbiddenPath, broken string
+	ahead                 time.Duration
 }
 
-// New starts a server with the objects of a file of YAML documents, all of them
-// in namespaces. It stops with the test.
+// New starts a server with the objects of a file of YAML documents. It stops with
+// the test.
 func New(t testing.TB, documents string) *Server {
 	t.Helper()
 	s := &Server{t: t, objects: map[string]map[string]any{}, version: "v1.33.13"}
@@ -82,7 +85,8 @@ func (s *Server) Add(object map[string]any) {
 		object["data"] = encoded
 		delete(object, "stringData")
 	}
-	path := kube.Path(fmt.Sprint(object["apiVersion"]), fmt.Sprint(metadata["namespace"]),
+	namespace, _ := metadata["namespace"].(string)
+	path := kube.Path(fmt.Sprint(object["apiVersion"]), namespace,
 		strings.ToLower(fmt.Sprint(object["kind"]))+"s", fmt.Sprint(metadata["name"]))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,6 +112,20 @@ func (s *Server) Forbid(parts ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forbidden = parts
+}
+
+// ForbidExactly answers 403 at one path, and not below it.
+func (s *Server) ForbidExactly(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forbiddenPath = path
+}
+
+// Break answers 500 wherever a path ends so.
+func (s *Server) Break(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = path
 }
 
 // Version changes the server's version.
@@ -158,6 +176,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusUnauthorized, status("Unauthorized"))
 	case slices.ContainsFunc(s.forbidden, func(part string) bool { return strings.Contains(r.URL.Path, part) }):
 		answer(w, http.StatusForbidden, status(fmt.Sprintf(`%s is forbidden: User "ada" cannot get it`, r.URL.Path)))
+	case s.forbiddenPath == r.URL.Path:
+		answer(w, http.StatusForbidden, status(fmt.Sprintf(`%s is forbidden: User "ada" cannot list it`, r.URL.Path)))
+	case s.broken != "" && strings.HasSuffix(r.URL.Path, s.broken):
+		answer(w, http.StatusInternalServerError, status("etcd does not answer"))
 	case r.URL.Path == "/version":
 		answer(w, http.StatusOK, map[string]string{"gitVersion": s.version})
 	case s.objects[r.URL.Path] != nil:
@@ -175,7 +197,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	last := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
-	if !slices.Contains([]string{"deployments", "pods", "applications", "applicationsets", "configmaps", "secrets", "services"}, last) {
+	if !slices.Contains([]string{"deployments", "pods", "applications", "applicationsets", "configmaps", "secrets", "services", "nodes"}, last) {
 		answer(w, http.StatusNotFound, status(r.URL.Path+" not found"))
 		return
 	}

@@ -1,0 +1,60 @@
+package promotion
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/fleeting-taas/propagator/pkg/mirror"
+	"github.com/fleeting-taas/propagator/pkg/registry"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// failures are the steps that did not work in one run.
+type failures struct {
+	errors map[string]error
+	// stuck is the lowest version of a tag whose capture failed and may succeed
+	// next time; zero when there is none.
+	stuck snapshot.Version
+}
+
+// key tells steps apart. A tag that was moved asks for another capture of the
+// same version.
+func (s Step) key() string { return s.String() + " " + string(s.Commit) }
+
+func (f *failures) add(step Step, err error) {
+	f.errors[step.key()] = err
+	if step.Kind == Capture && step.Tag != "" && !definite(err) && (f.stuck.IsZero() || step.Version.Compare(f.stuck) < 0) {
+		f.stuck = step.Version
+	}
+}
+
+// next is the first step that has not failed in this run. After a tag that is
+// stuck nothing with a higher version is captured: it would become the newest
+// snapshot, and the tag would be older than that for good.
+func (f *failures) next(d Decision) (Step, bool) {
+	for _, step := range d.Steps {
+		held := step.Kind == Capture && !f.stuck.IsZero() && step.Version.Compare(f.stuck) > 0
+		if !held && f.errors[step.key()] == nil {
+			return step, true
+		}
+	}
+	return Step{}, false
+}
+
+// definite reports whether a capture failed because of what the commit says, so
+// that it would fail again. Of several causes each must be such a one.
+func definite(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // walks the chain itself, because every branch of it counts
+	case *Error:
+		return e.Side == sideConfig || e.Side == sideRender || definite(e.Err)
+	case *MissingImageError:
+		return errors.Is(e.Err, registry.ErrNotFound)
+	case *mirror.Error:
+		// What the destination lacks can be put there.
+		return e.Side == mirror.SideSource && errors.Is(e.Err, registry.ErrNotFound)
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(one error) bool { return !definite(one) })
+	}
+	inner := errors.Unwrap(err)
+	return inner != nil && definite(inner)
+}
