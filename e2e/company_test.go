@@ -199,7 +199,9 @@ func (c *company) diagnose(ctx context.Context) {
 	if status, err := c.cli(ctx, "status"); err == nil {
 		c.t.Logf("propagator status:\n%s", status)
 	}
-	c.t.Logf("the hook's status: %+v", c.hookStatus())
+	if status, err := c.askHook(ctx); err == nil {
+		c.t.Logf("the hook's status: %+v", status)
+	}
 	for _, a := range c.applications() {
 		c.t.Log(a)
 	}

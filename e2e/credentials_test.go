@@ -99,9 +99,9 @@ func TestExpiredGitPasswordIsNamed(t *testing.T) {
 	expired := rand.Text()
 	c.kubectl("patch", "secret", "propagator-git-read", "--type", "merge", "-p", `{"stringData": {"password": "`+expired+`"}}`)
 	c.eventually("the generator says that git refuses it", func() bool {
+		c.generateAgain() // it reads git for each answer
 		return len(linesWith(world.generator.Logs(), c.URL(), "not authorized", "401", "Secret propagator-git-read")) > 0
 	})
-	c.generateAgain()
 	c.awaitGenerationFault(c.URL(), "401")
 	_, complaint := c.generation()
 	findings = examine(t)

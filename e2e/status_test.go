@@ -55,24 +55,32 @@ func (h *hop) UnmarshalJSON(text []byte) error {
 // hookStatus asks the hook about the company's pipeline.
 func (c *company) hookStatus() hookStatus {
 	c.t.Helper()
-	// Also at the end of a test that has failed, when its context is over.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 10*time.Second)
+	status, err := c.askHook(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return status
+}
+
+// askHook is hookStatus for those who go on without.
+func (c *company) askHook(ctx context.Context) (hookStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	response, err := world.hookRequest(ctx, http.MethodGet, "/api/v1/status")
 	if err != nil {
-		c.t.Fatal(err)
+		return hookStatus{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	var all []hookStatus
 	if err := json.NewDecoder(response.Body).Decode(&all); err != nil {
-		c.t.Fatalf("the hook's status (%s): %v", response.Status, err)
+		return hookStatus{}, fmt.Errorf("the hook's status (%s): %w", response.Status, err)
 	}
 	for _, status := range all {
 		if strings.TrimSuffix(status.Repository, ".git") == strings.TrimSuffix(c.URL(), ".git") {
-			return status
+			return status, nil
 		}
 	}
-	return hookStatus{}
+	return hookStatus{}, nil
 }
 
 // waits reports whether the hook gives a reason for not promoting to an
