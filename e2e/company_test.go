@@ -180,7 +180,7 @@ func (c *company) close() {
 	}
 	label := shop.PipelineLabel + "=" + c.Name()
 	for _, args := range [][]string{
-		{"delete", "applicationsets.argoproj.io", "-l", label, "--cascade=orphan"},
+		{"delete", "applicationsets.argoproj.io", "-l", label},
 		{"delete", "applications.argoproj.io", "-l", label},
 		{"delete", "appprojects.argoproj.io,roles,rolebindings", "-l", label},
 		{"delete", "namespace", "--wait=false", "--ignore-not-found", c.Name() + "-dev", c.Name() + "-stage", c.Name() + "-prod"},

@@ -91,7 +91,7 @@ func (c *company) forgetApplications() {
 	}
 	label := shop.PipelineLabel + "=" + c.Name()
 	for _, args := range [][]string{
-		{"delete", "applicationsets.argoproj.io", c.applicationSet(), "--cascade=orphan"},
+		{"delete", "applicationsets.argoproj.io", c.applicationSet()},
 		{"delete", "applications.argoproj.io", "-l", label + ",propagator.dev/environment"},
 	} {
 		if _, err := world.cluster.Kubectl(ctx, args...); err != nil {
