@@ -18,6 +18,8 @@ ARGS ?=
 ARGOCD ?= v2.14.21
 # Which of its tests run, and with all they print: make e2e E2E_RUN=TestTrain
 E2E_RUN ?=
+# Which of its tests do not run: make e2e E2E_SKIP=TestSidecar
+E2E_SKIP ?=
 # Which modules of e2e/tools are built ahead; all when empty.
 E2E_TOOLS ?=
 FUZZTIME   ?= 20s
@@ -88,7 +90,7 @@ e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end
 # keeps it after the run; e2e/doc.go has more. One package at a time, since each
 # starts a cluster of its own.
 e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
-	PROPAGATOR_E2E_ARGOCD=$(ARGOCD) $(GO) test -tags e2e -count=1 -timeout 60m -p 1 $(if $(E2E_RUN),-v -run '$(E2E_RUN)') ./e2e/...
+	PROPAGATOR_E2E_ARGOCD=$(ARGOCD) $(GO) test -tags e2e -count=1 -timeout 60m -p 1 $(if $(E2E_RUN),-v -run '$(E2E_RUN)') $(if $(E2E_SKIP),-skip '$(E2E_SKIP)') ./e2e/...
 
 .PHONY: e2e-all
 # As root on Linux, with containerd, runc and containernetworking-plugins.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,7 @@ func enableLiveDigests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := slices.Clone(text)
 	text = append(text, "components: [../manifests/components/live-digests]\n"...)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
@@ -110,6 +112,19 @@ func enableLiveDigests(t *testing.T) {
 	if err := world.set(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
+	// Later scenarios begin without the right again.
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := os.WriteFile(file, before, 0o600); err != nil {
+			t.Error(err)
+		}
+		for _, kind := range []string{"clusterrolebinding", "clusterrole"} {
+			if _, err := world.cluster.Kubectl(ctx, "delete", kind, "propagator-live-digests"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // TestRealNode: Stage's and Prod's Pods pull the mirrored digests from their own
