@@ -16,9 +16,11 @@ PKG ?= ./...
 ARGS ?=
 # The Argo CD of the end-to-end suite, as in e2e/tools/argocd-v*/go.mod.
 ARGOCD ?= v2.14.21
-# Which of its tests run, and with all they print: make e2e E2E_RUN=TestTrain
+# How many suites play its scenarios at once; each takes about 2.5 GiB of memory.
+E2E_SUITES ?= 3
+# Which of its scenarios run: make e2e E2E_RUN=TestTrain
 E2E_RUN ?=
-# Which of its tests do not run: make e2e E2E_SKIP=TestSidecar
+# Which of its scenarios do not run: make e2e E2E_SKIP=TestSidecar
 E2E_SKIP ?=
 # Which modules of e2e/tools are built ahead; all when empty.
 E2E_TOOLS ?=
@@ -87,10 +89,12 @@ e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end
 
 .PHONY: e2e
 # PROPAGATOR_E2E_DIR keeps the state in a folder of yours, PROPAGATOR_E2E_KEEP=1
-# keeps it after the run; e2e/doc.go has more. One package at a time, since each
-# starts a cluster of its own.
+# keeps it after the run; e2e/doc.go has more. The tests of e2e's own packages
+# run one package at a time, since some of them start a cluster of their own.
+e2e: export PROPAGATOR_E2E_ARGOCD = $(ARGOCD)
 e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
-	PROPAGATOR_E2E_ARGOCD=$(ARGOCD) $(GO) test -tags e2e -count=1 -timeout 60m -p 1 $(if $(E2E_RUN),-v -run '$(E2E_RUN)') $(if $(E2E_SKIP),-skip '$(E2E_SKIP)') ./e2e/...
+	$(if $(E2E_RUN),,$(GO) test -tags e2e -count=1 -timeout 15m -p 1 ./e2e/internal/...)
+	$(GO) run ./e2e/internal/cmd/scenarios -suites $(E2E_SUITES) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)'
 
 .PHONY: e2e-all
 # As root on Linux, with containerd, runc and containernetworking-plugins.

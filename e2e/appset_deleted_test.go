@@ -13,6 +13,7 @@ import (
 // Its finalizer lets the controller take these off first, so every Application
 // and what it runs stays (I8), and the set takes them over again when it is back.
 func TestDeletedApplicationSetKeepsItsApplications(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "unset"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, live := everyApplication(), c.live("prod")

@@ -22,6 +22,7 @@ import (
 // overridden it anyway. Doctor names each of the four, and what it says to type
 // puts all of it right. No Application is lost meanwhile (I8).
 func TestUnsafeSettingsAreNamed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "unsafe"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before := everyApplication()
@@ -65,6 +66,7 @@ func TestUnsafeSettingsAreNamed(t *testing.T) {
 // Doctor says where to write which name. Later it is an Application that has the
 // wrong name; it is nobody's who would correct it.
 func TestMisnamedPluginIsNamed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "misnamed"})
 	// In both: Argo CD repeats a sync that failed as it was, with the wrong name.
 	c.awaitEvent("prod", "deployed v0.1.0")
@@ -110,6 +112,7 @@ func TestMisnamedPluginIsNamed(t *testing.T) {
 // for ever. Doctor says so and how to get the field back; Applications stay, and
 // what they run as well.
 func TestDroppedRestartPolicyIsNamed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "dropped"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, live := everyApplication(), c.live("stage")

@@ -20,6 +20,7 @@ import (
 // again, and without its Secret for git neither of them does. Kubernetes says which Secret it is,
 // doctor says how to make it, and until somebody does, Argo CD keeps what it has.
 func TestMissingSecretIsNamed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "unarmed"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before := everyApplication()
@@ -64,6 +65,7 @@ func TestMissingSecretIsNamed(t *testing.T) {
 // as soon as there is a new password. Then it is the generator's password: its log
 // and the ApplicationSet say so.
 func TestExpiredGitPasswordIsNamed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "locked-out"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, unchanged := everyApplication(), c.unchanged()
@@ -121,6 +123,7 @@ func TestExpiredGitPasswordIsNamed(t *testing.T) {
 // (I2); log, status and doctor name the registry and what to do, and no password
 // (I9).
 func TestExpiredRegistryPasswordIsNamed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "unpaid"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before := everyApplication()

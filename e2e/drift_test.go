@@ -20,6 +20,7 @@ import (
 // in the way later: Argo CD heals only what has drifted, and the next snapshot,
 // which does not touch that application, counts as deployed all the same.
 func TestDriftIsHealedWhileAGateIsClosed(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "drift", applications: 2, gated: true})
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)

@@ -16,6 +16,7 @@ import (
 // needed any more (S13, I5): the nightly job has emptied it and it does not even
 // answer. Prod's images come from Stage's registry, by digest.
 func TestDevRegistryMayBeGone(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "ephemeral", applications: 2, gated: true})
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)

@@ -35,6 +35,7 @@ const (
 // are those that matter: no work for each Application where one for all is
 // enough, and memory far below the limits of manifests/.
 func TestSixtyApplications(t *testing.T) {
+	claim(t)
 	content, err := shop.Fleet(fleetSize)
 	if err != nil {
 		t.Fatal(err)

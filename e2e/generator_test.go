@@ -14,6 +14,7 @@ import (
 // says what is wrong. Promotions go on in git meanwhile; Stage gets the newest
 // as soon as the generator is back (I8).
 func TestGeneratorDown(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "silent", applications: 2})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	unchanged := c.unchanged()

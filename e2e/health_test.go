@@ -15,6 +15,7 @@ import (
 // told where to look. The correction is a commit like any other, and goes all
 // the way.
 func TestFailedStageSyncDoesNotPromote(t *testing.T) {
+	claim(t)
 	// Kubernetes takes ten minutes to call a Deployment hopeless.
 	content := kiosk{name: "sick"}.content()
 	const file = "base/web-1/deployment.yaml"

@@ -195,6 +195,7 @@ func (s *suite) follow(ctx context.Context, headings ...string) error {
 // TestInstall goes on where the suite's boot has stopped: the pipeline, the
 // first promotion, the final check, as an operator reads it.
 func TestInstall(t *testing.T) {
+	claim(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, heading := range shopParts {

@@ -30,6 +30,7 @@ import (
 // arrives as if nothing had been: one snapshot for each commit, every event once
 // in the ledgers, all images complete (I1, I2, I6).
 func TestHookKilledAtEachStep(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "killed", gated: true}) // so that a hop is all there is
 	dev, stage := c.tapRegistries()
 	c.awaitEvent("stage", "deployed v0.1.0")

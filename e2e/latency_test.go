@@ -37,6 +37,7 @@ const handover = "handover"
 // hop. It prints the table of docs/performance.md and keeps all timelines as
 // JSON. It fails when a hop had no events to thank for it, or left no timeline.
 func TestLatency(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "latency", applications: 2})
 	c.awaitDeployed("prod", "v0.1.0")
 	var measured []timeline

@@ -33,6 +33,7 @@ func countEvents() int {
 // has synced. With the git host silent and without the right to watch, it looks
 // by itself in time.
 func TestWithoutNotifications(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "deaf"})
 	c.awaitDeployed("prod", "v0.1.0")
 	c.awaitEvent("prod", "deployed v0.1.0")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,49 +94,18 @@ func pullSecret(t *testing.T, namespace string) {
 	}
 }
 
-// enableLiveDigests adds the component that lets the hook see Pods to the
-// operator's installation, as docs/install.md says under Variants.
-func enableLiveDigests(t *testing.T) {
-	t.Helper()
-	file := filepath.Join(world.dir, "install", "suite", "kustomization.yaml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := slices.Clone(text)
-	text = append(text, "components: [../manifests/components/live-digests]\n"...)
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := world.set(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	// Later scenarios begin without the right again.
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := os.WriteFile(file, before, 0o600); err != nil {
-			t.Error(err)
-		}
-		for _, kind := range []string{"clusterrolebinding", "clusterrole"} {
-			if _, err := world.cluster.Kubectl(ctx, "delete", kind, "propagator-live-digests"); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-}
-
 // TestRealNode: Stage's and Prod's Pods pull the mirrored digests from their own
 // environment's registry and run them; the hook compares what the kubelet
 // reports with the lock. Then a digest disappears from Stage's registry before
 // it was pulled: the kubelet gives up, nothing is promoted, and status names
 // the reason.
 func TestRealNode(t *testing.T) {
+	claim(t)
 	program := realNode(t)
 	for _, environment := range []string{"stage", "prod"} {
 		pullSecret(t, "node-"+environment)
 	}
-	enableLiveDigests(t)
+	addComponent(t, "live-digests", "clusterrolebinding/propagator-live-digests", "clusterrole/propagator-live-digests")
 	build := func(service, version string, labels map[string]string) (imagebuild.Built, error) {
 		return realnode.Image(program, service+" "+version, labels)
 	}

@@ -18,6 +18,7 @@ import (
 // the same Applications come back at the same versions, Stage ahead of Prod as
 // before. Nothing is captured, promoted, recorded or copied a second time.
 func TestEmptyCluster(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "again", applications: 2, gated: true})
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.approve("v0.1.0")

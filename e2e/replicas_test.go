@@ -13,6 +13,7 @@ import (
 // snapshot for each release, every event is in the ledgers once, and neither of
 // them takes the race for an error (I1, I6).
 func TestTwoHookReplicas(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "twins", applications: 2})
 	t.Cleanup(func() { world.hook.Replicas(-1) })
 	world.hook.Replicas(2)

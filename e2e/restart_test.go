@@ -15,6 +15,7 @@ import (
 // Applications point there, once in the middle of the sync. It arrives all the
 // same, and nobody is told twice (I6, I7).
 func TestArgoCDRestartedInMidHop(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "midhop"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	ledger := []string{"open", "promote v0.1.0", "deployed v0.1.0"}

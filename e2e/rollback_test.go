@@ -18,6 +18,7 @@ import (
 // environment is left alone, whatever Dev captures, until a person promotes
 // there by hand.
 func TestRollback(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "back"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	c.release("web-1", "loses money")

@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -73,7 +75,33 @@ type suite struct {
 
 var world *suite
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.list").Value.String() != "" {
+		os.Exit(m.Run()) // which only lists
+	}
+	os.Exit(run(m))
+}
+
+// claim is how every scenario begins. Where several suites go through the same
+// list (internal/cmd/scenarios), one of them plays it and the others skip it.
+func claim(t *testing.T) {
+	t.Helper()
+	claims := os.Getenv("PROPAGATOR_E2E_CLAIMS")
+	if claims == "" {
+		return
+	}
+	file, err := os.OpenFile(filepath.Join(claims, t.Name()), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		t.Skip("another suite has begun it")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func run(m *testing.M) int {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -18,6 +18,7 @@ import (
 // exactly that commit available (S34, S35), with the images that were built for
 // it (S36), which get the tag in the registries that they are copied to (S38).
 func TestTagPushedByAPerson(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "tagged", applications: 2, source: "  capture: tag\n"})
 	chosen := c.release("web-1", "the one that is released")
 	later := c.release("web-1", "half finished")

@@ -17,6 +17,7 @@ import (
 // nothing is deleted, and the ApplicationSet says why. No token is shown
 // anywhere (I9).
 func TestWrongToken(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "token"})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	const notifications, wrong = "argocd-notifications-secret", "not-the-token-that-was-agreed-on"

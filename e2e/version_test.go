@@ -17,6 +17,7 @@ import (
 // that Stage has tested (I3), from images that are still there (I2, S14), while
 // v0.2.0 goes on waiting for its own. Neither is lost, and nothing goes back.
 func TestSecondVersionWhileTheFirstIsInStage(t *testing.T) {
+	claim(t)
 	c := open(t, kiosk{name: "second", gated: true})
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)

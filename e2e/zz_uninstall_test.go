@@ -62,6 +62,7 @@ func (s *suite) sharedObjects(ctx context.Context) (map[string]any, error) {
 // CD's own objects are as they were. No workload and no Application of Dev is
 // touched.
 func TestUpgradeAndUninstall(t *testing.T) {
+	claim(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	c := theShop(t)

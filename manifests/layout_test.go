@@ -101,7 +101,7 @@ func TestHookRightsAreTheLeast(t *testing.T) {
 	var role rbacv1.Role
 	find(t, objects, "Role", "propagator-notifications-hook", &role)
 	want := []rbacv1.PolicyRule{
-		{APIGroups: []string{"argoproj.io"}, Resources: []string{"applications"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{"argoproj.io"}, Resources: []string{"applications"}, Verbs: []string{"get", "list", "patch", "watch"}},
 		{APIGroups: []string{"argoproj.io"}, Resources: []string{"applicationsets"}, Verbs: []string{"list"}},
 	}
 	if diff := cmp.Diff(want, role.Rules); diff != "" {

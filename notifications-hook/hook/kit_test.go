@@ -59,6 +59,10 @@ type shop struct {
 	sick bool
 	// slow is how long an answer of Argo CD takes.
 	slow time.Duration
+	// unrendered: nothing of Stage can be compared.
+	unrendered bool
+	// pokes and refreshes are the times at which Argo CD was asked for them.
+	pokes, refreshes []time.Time
 	// since is when an Application got its revision.
 	since map[string]time.Time
 }
@@ -164,11 +168,30 @@ func (s *shop) application(environment, target string, revision gitrepo.Hash) pr
 	if s.sick {
 		a.Health = "Degraded"
 	}
+	if s.unrendered && environment == "stage" {
+		a.SyncStatus, a.CompareError, a.Condition = "Unknown", true, "ComparisonError: connection refused"
+	}
 	return a
 }
 
 // Poke implements promotion.Applications.
-func (s *shop) Poke(context.Context, string) error { return nil }
+func (s *shop) Poke(context.Context, string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pokes = append(s.pokes, time.Now())
+	return nil
+}
+
+// Refresh implements promotion.Applications.
+func (s *shop) Refresh(context.Context, promotion.Application, bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refreshes = append(s.refreshes, time.Now())
+	return nil
+}
+
+// Terminate implements promotion.Applications.
+func (s *shop) Terminate(context.Context, promotion.Application, gitrepo.Hash) error { return nil }
 
 func (s *shop) set(change func(*shop)) {
 	s.mu.Lock()

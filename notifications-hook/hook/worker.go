@@ -31,9 +31,10 @@ type worker struct {
 	wake     chan struct{}
 	changed  chan struct{}
 
-	mu   sync.Mutex // guards last and ran
-	last Status
-	ran  bool
+	mu    sync.Mutex // guards the fields below
+	last  Status
+	ran   bool
+	again time.Time // when Argo CD has to be asked once more; zero for never
 }
 
 // Status is what the newest run of a pipeline came to.
@@ -171,19 +172,30 @@ func (w *worker) pause(failures int) time.Duration {
 		pause = min(w.interval, time.Second<<min(failures-1, 10))
 	}
 	pause -= rand.N(pause/10 + 1) //nolint:gosec // jitter, not a secret
-	if last, ok := w.status(); ok {
-		for _, wait := range last.Waits {
-			if wait.Until.IsZero() {
-				continue
-			}
-			// A time that came while the run went on is no reason to wait, unless
-			// the run failed.
-			if until := time.Until(wait.Until); until > 0 || failures == 0 {
-				pause = min(pause, max(until, leastPause))
-			}
+	for _, until := range w.times() {
+		// A time that came while the run went on is no reason to wait, unless
+		// the run failed.
+		if left := time.Until(until); left > 0 || failures == 0 {
+			pause = min(pause, max(left, leastPause))
 		}
 	}
 	return pause
+}
+
+// times are the known ones at which the newest run says that something changes.
+func (w *worker) times() []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var known []time.Time
+	for _, wait := range w.last.Waits {
+		if !wait.Until.IsZero() {
+			known = append(known, wait.Until)
+		}
+	}
+	if !w.again.IsZero() {
+		known = append(known, w.again)
+	}
+	return known
 }
 
 // leastPause keeps a worker from spinning, whatever the clocks say.
@@ -219,7 +231,7 @@ func (w *worker) once(ctx context.Context) bool {
 	w.metrics.runs.WithLabelValues(w.name, outcome).Inc()
 	w.metrics.seconds.WithLabelValues(w.name).Observe(status.Seconds)
 	w.mu.Lock()
-	w.last, w.ran = status, true
+	w.last, w.ran, w.again = status, true, result.Again
 	w.mu.Unlock()
 	return err == nil
 }

@@ -173,6 +173,30 @@ func TestKnownTime(t *testing.T) {
 	})
 }
 
+// TestArgoCDIsUrged: an Application that cannot be compared is looked after at
+// growing intervals, whatever the hook's own.
+func TestArgoCDIsUrged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, configuration)
+		w := start(t, s, func(c *Config) { c.Interval = 24 * time.Hour })
+		s.deployed("prod", "shop/v0.1.0")
+		s.set(func(s *shop) { s.unrendered = true })
+		begin := time.Now()
+		w.poke()
+		time.Sleep(76 * time.Second)
+		synctest.Wait()
+		var after []time.Duration
+		s.set(func(s *shop) {
+			for _, at := range s.refreshes {
+				after = append(after, at.Sub(begin).Round(time.Second))
+			}
+		})
+		if diff := cmp.Diff([]time.Duration{5 * time.Second, 15 * time.Second, 35 * time.Second, 75 * time.Second}, after); diff != "" {
+			t.Errorf("refreshed after (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestSettleTime: the same for the time that an Application must have been
 // healthy.
 func TestSettleTime(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/argoproj/argo-cd/v2/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/gitops-engine/pkg/health"
+	synccommon "github.com/argoproj/gitops-engine/pkg/sync/common"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
@@ -51,6 +52,7 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 		Condition:        fault(app.Status.Conditions),
 		Workloads:        workloads(app.Status.Resources, app.Spec.Destination.Namespace),
 	}
+	a.CompareError, a.ErrorCached = compareError(app.Status.Conditions)
 	if app.Status.ReconciledAt != nil {
 		a.ReconciledAt = app.Status.ReconciledAt.Time
 	}
@@ -60,6 +62,7 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 	if operation := app.Status.OperationState; operation != nil {
 		a.Phase, a.Message = string(operation.Phase), operation.Message
 		a.FinishedAt = finished(operation)
+		a.RetryOf = retryOf(operation)
 		if sync := operation.Operation.Sync; sync != nil {
 			// When Argo CD itself names resources it heals drift, which it does
 			// only after a sync of the same revision has succeeded. It is no
@@ -81,6 +84,30 @@ func finished(operation *v1alpha1.OperationState) time.Time {
 		return time.Time{}
 	}
 	return operation.FinishedAt.Time
+}
+
+// retryOf is the revision of an automated operation that failed and waits for
+// its next try, which shows in an end beside a phase that has none. One that
+// would take the newest revision then (retry.refresh) has none.
+func retryOf(operation *v1alpha1.OperationState) gitrepo.Hash {
+	sync := operation.Operation.Sync
+	if sync == nil || operation.Phase != synccommon.OperationRunning || operation.FinishedAt == nil || !operation.Operation.InitiatedBy.Automated {
+		return ""
+	}
+	return gitrepo.Hash(sync.Revision)
+}
+
+// errorFromCache begins what repo-server answers without trying, for an hour
+// after it has failed three times in a row.
+const errorFromCache = "Manifest generation error (cached)"
+
+func compareError(conditions []v1alpha1.ApplicationCondition) (found, cached bool) {
+	for _, c := range conditions {
+		if c.Type == v1alpha1.ApplicationConditionComparisonError {
+			found, cached = true, cached || strings.Contains(c.Message, errorFromCache)
+		}
+	}
+	return found, cached
 }
 
 // unhealthy is what Argo CD says about the first resource that is not healthy.

@@ -133,7 +133,29 @@ func TestDecodeVariants(t *testing.T) {
 				map[string]any{"type": "ComparisonError", "message": "IMAGE_NOT_IN_LOCK"},
 				map[string]any{"type": "SyncError", "message": "later"},
 			}
-		}, func(a *promotion.Application) { a.Condition = "ComparisonError: IMAGE_NOT_IN_LOCK" }},
+		}, func(a *promotion.Application) { a.Condition, a.CompareError = "ComparisonError: IMAGE_NOT_IN_LOCK", true }},
+		{"an error from the cache", func(_, _, status, _ map[string]any) {
+			status["conditions"] = []any{map[string]any{"type": "ComparisonError", "message": "Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = Manifest generation error (cached): plugin not found"}}
+		}, func(a *promotion.Application) {
+			a.Condition = "ComparisonError: Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = Manifest generation error (cached): plugin not found"
+			a.CompareError, a.ErrorCached = true, true
+		}},
+		{"waits to be tried again", func(_, _, _, operation map[string]any) {
+			operation["phase"], operation["retryCount"] = "Running", 2
+			object(operation, "operation")["initiatedBy"] = map[string]any{"automated": true}
+			object(operation, "operation", "sync")["revision"] = "00ff"
+		}, func(a *promotion.Application) { a.Phase, a.RetryOf = "Running", "00ff" }},
+		{"a person's waits to be tried again", func(_, _, _, operation map[string]any) {
+			operation["phase"], operation["retryCount"] = "Running", 2
+			object(operation, "operation")["initiatedBy"] = map[string]any{"username": "ada"}
+			object(operation, "operation", "sync")["revision"] = "00ff"
+		}, func(a *promotion.Application) { a.Phase = "Running" }},
+		{"is being tried again", func(_, _, _, operation map[string]any) {
+			operation["phase"], operation["retryCount"] = "Running", 2
+			delete(operation, "finishedAt")
+			object(operation, "operation")["initiatedBy"] = map[string]any{"automated": true}
+			object(operation, "operation", "sync")["revision"] = "00ff"
+		}, func(a *promotion.Application) { a.Phase, a.FinishedAt = "Running", time.Time{} }},
 		{"resources that have no Pods", func(_, _, status, _ map[string]any) {
 			list, _ := status["resources"].([]any)
 			for _, r := range []map[string]any{

@@ -30,7 +30,8 @@ const annotationRefresh = "argocd.argoproj.io/application-set-refresh"
 // pageSize bounds one list answer of the API server.
 const pageSize = 200
 
-// Client reads Applications and pokes ApplicationSets. It is safe for
+// Client reads Applications, pokes ApplicationSets, and asks Argo CD to see to
+// an Application again. It is safe for
 // concurrent use.
 type Client struct {
 	kube      dynamic.Interface

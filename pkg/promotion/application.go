@@ -40,12 +40,21 @@ type Application struct {
 	// where Argo CD did so to heal drift after a full operation.
 	Partial bool
 
+	// RetryOf is the commit that an automated operation has failed to apply and
+	// waits to apply again; empty when none does.
+	RetryOf gitrepo.Hash
+
 	// Of status: the comparison of live and desired state.
 	SyncStatus       string
 	ComparedRevision gitrepo.Hash
 	ReconciledAt     time.Time
 	Health           string
 	HealthSince      time.Time
+
+	// CompareError: the last comparison failed, most often because nothing could
+	// be rendered. ErrorCached: Argo CD repeats the error from its cache.
+	CompareError bool
+	ErrorCached  bool
 
 	// What Argo CD says in words: operationState.message, the message of the
 	// first resource that is not healthy, and the first condition that is an

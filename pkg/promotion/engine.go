@@ -87,6 +87,9 @@ type Result struct {
 	Waits []Wait `json:"waits"`
 	// Warnings are what people should know although it holds nothing up.
 	Warnings []Wait `json:"warnings,omitempty"`
+	// Again is when Argo CD has to be asked once more for what it does not do by
+	// itself; zero when it is not.
+	Again time.Time `json:"-"`
 }
 
 // Reconcile brings the pipeline as far as it can go now. A lost race is
@@ -108,9 +111,7 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 		step, ok := failed.next(decision)
 		most = max(most, maxSteps(state))
 		if !ok || n >= most+lost {
-			if waiting := behind(state); len(waiting) > 0 && e.memory.pokeFor(waiting, e.now()) {
-				e.poke(ctx, state)
-			}
+			result.Again = e.urge(ctx, state)
 			return result.finish(failed.errors)
 		}
 		e.log().InfoContext(ctx, "step begins", "step", step.String())
@@ -139,28 +140,6 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 			result.Done = append(result.Done, step)
 		}
 	}
-}
-
-// behind lists the environments whose Applications do not point at what the
-// ledger names, and that: somebody else moved it (a person, another hook), or a
-// poke got lost.
-func behind(s *State) []string {
-	var waiting []string
-	for _, e := range s.Environments {
-		if !e.ApplicationsKnown || e.Snapshot == nil {
-			continue
-		}
-		accepted := targetsOf(*e.Snapshot)
-		for _, target := range e.Targets {
-			if !slices.ContainsFunc(e.Applications, func(a Application) bool {
-				return matches(a, target) && slices.Contains(accepted, a.TargetRevision)
-			}) {
-				waiting = append(waiting, e.Name+" "+e.Snapshot.Lock.Version.String())
-				break
-			}
-		}
-	}
-	return waiting
 }
 
 // maxLostRaces bounds how often one Reconcile plans again after another writer
@@ -205,7 +184,11 @@ func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
 	if err != nil {
 		return stepError(step.String(), sideGit, err)
 	}
+	if len(step.moves()) == 0 {
+		return nil // the generator's answer is what it was
+	}
 	e.poke(ctx, s)
+	e.memory.noteUrges(pokesFor(step), e.now())
 	e.Hops.reach(step, atPoked, e.now())
 	return nil
 }

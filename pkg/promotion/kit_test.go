@@ -223,6 +223,9 @@ type argo struct {
 	applications map[string]Application
 	synced       map[string]operation
 	pokes        int
+	// asked is what Argo CD was asked for beside pokes; deaf is what it answers.
+	asked []string
+	deaf  error
 	// broken Applications never become healthy.
 	broken map[string]bool
 	// workloads, when set, says what of an Application may have Pods.
@@ -243,6 +246,25 @@ func (a *argo) Poke(context.Context, string) error {
 	defer a.mu.Unlock()
 	a.pokes++
 	return nil
+}
+
+func (a *argo) Refresh(_ context.Context, app Application, hard bool) error {
+	kind := "refresh "
+	if hard {
+		kind = "hard refresh "
+	}
+	return a.ask(kind + app.Name)
+}
+
+func (a *argo) Terminate(_ context.Context, app Application, revision gitrepo.Hash) error {
+	return a.ask("terminate " + app.Name + " at " + revision.Short())
+}
+
+func (a *argo) ask(what string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, what)
+	return a.deaf
 }
 
 // follow syncs everything to where it belongs now.

@@ -410,52 +410,6 @@ func FuzzImageID(f *testing.F) {
 	})
 }
 
-// TestPokedAgain: Applications that do not follow are asked for again, but not
-// at every look.
-func TestPokedAgain(t *testing.T) {
-	s := newShop(t)
-	engine := s.engine(nil)
-	s.argo.follow(t)
-	pokes := func() int {
-		t.Helper()
-		if _, err := engine.Reconcile(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		s.argo.mu.Lock()
-		defer s.argo.mu.Unlock()
-		return s.argo.pokes
-	}
-	if n := pokes(); n != 2 { // at the push, and since nobody follows yet
-		t.Errorf("a capture poked %d times", n)
-	}
-	s.clock = s.clock.Add(pokePause - time.Millisecond)
-	if n := pokes(); n != 2 {
-		t.Errorf("poked %d times within %s", n, pokePause)
-	}
-	s.clock = s.clock.Add(time.Millisecond)
-	if n := pokes(); n != 3 {
-		t.Errorf("poked %d times, want 3", n)
-	}
-	// What a person does is told at once: they cannot do it themselves.
-	person := s.engine(nil)
-	s.commit(gitrepotest.Files{"README.md": "more"})
-	state, err := person.Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	step, err := PlanCapture(state, state.SourceTip, version(t, "shop/v0.3.0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	person.Applications = nil
-	if err := person.Execute(t.Context(), state, step); err != nil {
-		t.Fatal(err)
-	}
-	if n := pokes(); n != 4 {
-		t.Errorf("poked %d times, want 4", n)
-	}
-}
-
 // TestContentsAskedOnce: what belongs to a digest does not change.
 func TestContentsAskedOnce(t *testing.T) {
 	s := newShop(t)

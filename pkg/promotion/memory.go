@@ -1,7 +1,6 @@
 package promotion
 
 import (
-	"slices"
 	"sync"
 	"time"
 )
@@ -24,9 +23,8 @@ type memory struct {
 	differencesAt  time.Time
 	// unseen are the namespaces that were reported as not visible.
 	unseen map[string]bool
-	// pokedFor is for whom Argo CD was told again to generate anew, pokedAt when.
-	pokedFor []string
-	pokedAt  time.Time
+	// urged is what Argo CD was asked for, by the key of the urge.
+	urged map[string]*urged
 }
 
 // Pipeline is the name of the pipeline, as last read from its configuration;
@@ -81,22 +79,6 @@ func (m *memory) keepDifferences(of string, found []Wait, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.differences, m.differencesFor, m.differencesAt = found, of, now
-}
-
-// pokePause is how long Argo CD gets to follow before it is told again about the
-// same. Its Applications change one by one, and each change leads to a look.
-const pokePause = 5 * time.Second
-
-// pokeFor reports whether Argo CD has to be told about those who wait for it,
-// and remembers that it is.
-func (m *memory) pokeFor(waiting []string, now time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if slices.Equal(m.pokedFor, waiting) && now.Sub(m.pokedAt) < pokePause {
-		return false
-	}
-	m.pokedFor, m.pokedAt = waiting, now
-	return true
 }
 
 // first reports whether a namespace is found not visible for the first time.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/registry"
 )
 
@@ -15,6 +16,14 @@ type Applications interface {
 	// Poke asks for the pipeline's ApplicationSets to be generated anew. It is
 	// a courtesy that saves time; a failure loses nothing.
 	Poke(ctx context.Context, pipeline string) error
+	// Refresh asks for an Application to be compared again, and a hard one for
+	// its manifests to be rendered whatever the caches have. It is a courtesy as
+	// well.
+	Refresh(ctx context.Context, a Application, hard bool) error
+	// Terminate gives up the Application's operation if it still is the automated
+	// one of that revision and waits to be tried again, and does nothing
+	// otherwise. It never ends one that is at work, or a person's.
+	Terminate(ctx context.Context, a Application, revision gitrepo.Hash) error
 }
 
 // Registries opens the registries of a pipeline.

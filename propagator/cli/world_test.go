@@ -253,6 +253,10 @@ func (c *cluster) List(context.Context, string) ([]promotion.Application, error)
 
 func (c *cluster) Poke(context.Context, string) error { return nil }
 
+func (c *cluster) Refresh(context.Context, promotion.Application, bool) error { return nil }
+
+func (c *cluster) Terminate(context.Context, promotion.Application, gitrepo.Hash) error { return nil }
+
 // deployed lets Argo CD deploy what the environments point at, and the engine
 // record it, as the hook would.
 func (w *world) deployed() {

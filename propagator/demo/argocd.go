@@ -80,6 +80,13 @@ func (a *argoCD) Poke(context.Context, string) error {
 	return nil
 }
 
+// Refresh implements promotion.Applications. There is nothing to refresh: what
+// cannot be rendered ends the demo.
+func (a *argoCD) Refresh(context.Context, promotion.Application, bool) error { return nil }
+
+// Terminate implements promotion.Applications. No operation is tried again here.
+func (a *argoCD) Terminate(context.Context, promotion.Application, gitrepo.Hash) error { return nil }
+
 // run is the ApplicationSet controller's loop.
 func (a *argoCD) run(ctx context.Context) {
 	for {

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// report collects what the suites print, and shows of each scenario its result
+// and what it has to say. It is safe for concurrent use.
+type report struct {
+	begin time.Time
+
+	mu      sync.Mutex // guards the fields below
+	out     io.Writer
+	results map[string]result
+	faults  []string
+}
+
+// result of a scenario: PASS, FAIL or SKIP.
+type result struct {
+	word  string
+	took  string
+	suite int
+}
+
+func newReport(out io.Writer) *report {
+	return &report{begin: time.Now(), out: out, results: map[string]result{}}
+}
+
+// suite takes the output of one. It is an io.Writer for one goroutine.
+func (r *report) suite(number int) *output { return &output{report: r, number: number} }
+
+type output struct {
+	report *report
+	number int
+	rest   []byte // of a line that has not ended
+	// said is what was printed since the last scenario ended.
+	said []string
+}
+
+// claimedByAnother is what a scenario says that another suite plays.
+const claimedByAnother = "another suite has begun it"
+
+var resultLine = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((\S+)\)`)
+
+func (o *output) Write(p []byte) (int, error) {
+	o.rest = append(o.rest, p...)
+	for {
+		line, rest, whole := bytes.Cut(o.rest, []byte("\n"))
+		if !whole {
+			return len(p), nil
+		}
+		o.rest = rest
+		o.line(string(line))
+	}
+}
+
+func (o *output) line(line string) {
+	match := resultLine.FindStringSubmatch(line)
+	if match == nil {
+		if !strings.HasPrefix(line, "=== ") {
+			o.said = append(o.said, line)
+		}
+		return
+	}
+	said := o.said
+	o.said = nil
+	if match[1] == "SKIP" && slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, claimedByAnother) }) {
+		return
+	}
+	o.report.add(match[2], result{match[1], match[3], o.number}, said)
+}
+
+// ended takes the end of a suite's process.
+func (o *output) ended(err error) {
+	o.report.mu.Lock()
+	defer o.report.mu.Unlock()
+	if err != nil {
+		// Its scenarios have said why, or it did not get as far as that.
+		o.report.faults = append(o.report.faults, strings.Join(append([]string{fmt.Sprintf("suite %d: %v", o.number, err)}, o.said...), "\n  "))
+	}
+}
+
+func (r *report) add(name string, is result, said []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[name] = is
+	_, _ = fmt.Fprintf(r.out, "%7s  %s  %-48s %9s  suite %d\n", time.Since(r.begin).Round(time.Second), is.word, name, is.took, is.suite)
+	for _, line := range said {
+		_, _ = fmt.Fprintf(r.out, "         %s\n", line)
+	}
+}
+
+// finish returns an error unless each of the scenarios has passed or said why it
+// was skipped.
+func (r *report) finish(names []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := map[string]int{}
+	for _, name := range names {
+		is, ok := r.results[name]
+		if !ok {
+			is.word = "not played"
+		}
+		count[is.word]++
+		switch is.word {
+		case "FAIL":
+			r.faults = append(r.faults, name+" failed")
+		case "not played":
+			r.faults = append(r.faults, name+" was not played")
+		}
+	}
+	_, _ = fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped, %d not played, after %s\n",
+		count["PASS"], count["FAIL"], count["SKIP"], count["not played"], time.Since(r.begin).Round(time.Second))
+	if count["PASS"] == 0 {
+		r.faults = append(r.faults, "none has passed")
+	}
+	if len(r.faults) > 0 {
+		return fmt.Errorf("scenarios:\n%s", strings.Join(r.faults, "\n"))
+	}
+	return nil
+}
