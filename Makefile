@@ -17,7 +17,7 @@ ARGS ?=
 # The Argo CD of the end-to-end suite, as in e2e/tools/argocd-v*/go.mod.
 ARGOCD ?= v2.14.21
 # How many suites play its scenarios at once; each takes about 2.5 GiB of memory.
-E2E_SUITES ?= 3
+E2E_SUITES ?= 2
 # Which of its scenarios run: make e2e E2E_RUN=TestTrain
 E2E_RUN ?=
 # Which of its scenarios do not run: make e2e E2E_SKIP=TestSidecar

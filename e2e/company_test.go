@@ -4,18 +4,23 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fleeting-taas/propagator/e2e/internal/applications"
+	"github.com/fleeting-taas/propagator/e2e/internal/cluster"
 	"github.com/fleeting-taas/propagator/e2e/internal/gitserver"
 	"github.com/fleeting-taas/propagator/e2e/internal/shop"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
@@ -295,9 +300,21 @@ func (c *company) release(service, note string) shop.Release {
 func (c *company) refresh(environment string) {
 	c.t.Helper()
 	for _, a := range c.of(environment) {
-		if _, err := world.cluster.Kubectl(c.t.Context(), "annotate", "applications.argoproj.io", a.Name, "--overwrite", "argocd.argoproj.io/refresh=normal"); err != nil {
-			c.t.Fatal(err)
-		}
+		c.annotate("applications", a.Name, "argocd.argoproj.io/refresh", "normal")
+	}
+}
+
+// annotate sets an annotation of one of Argo CD's own objects.
+func (c *company) annotate(resource, name, key, value string) {
+	c.t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{key: value}}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	of := applications.Resource
+	of.Resource = resource
+	if _, err := world.cluster.Dynamic().Resource(of).Namespace(cluster.Namespace).Patch(c.t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
@@ -311,15 +328,22 @@ func (c *company) head(ref string) string {
 	return head
 }
 
+// ledgers are the events of a branch by its tip, which says it all.
+var ledgers sync.Map
+
 // ledger lists an environment's events, the oldest first: "promote v0.1.0".
 func (c *company) ledger(environment string) []string {
 	c.t.Helper()
 	branch := "refs/heads/environments/" + environment
-	if c.head(branch) == "" {
+	tip := c.head(branch)
+	if tip == "" {
 		return nil
 	}
+	if known, ok := ledgers.Load(tip); ok {
+		return slices.Clone(known.([]string))
+	}
 	output, err := world.git.Git(c.t.Context(), c.Repo(), "log", "--first-parent", "--reverse",
-		"--format=%(trailers:key=Propagator-Event,valueonly,separator=%x20) %(trailers:key=Propagator-Snapshot,valueonly,separator=%x20)", branch)
+		"--format=%(trailers:key=Propagator-Event,valueonly,separator=%x20) %(trailers:key=Propagator-Snapshot,valueonly,separator=%x20)", tip)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -330,17 +354,29 @@ func (c *company) ledger(environment string) []string {
 			events = append(events, strings.TrimSpace(event+" "+strings.TrimPrefix(version, c.Name()+"/")))
 		}
 	}
+	ledgers.Store(tip, slices.Clone(events))
 	return events
 }
 
 // snapshots lists the versions that were captured, the oldest first.
 func (c *company) snapshots() []string {
 	c.t.Helper()
-	output, err := world.git.Git(c.t.Context(), c.Repo(), "for-each-ref", "--sort=version:refname", "--format=%(refname:lstrip=3)", "refs/tags/"+c.Name()+"/")
+	refs, err := world.git.Refs(c.Repo())
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return strings.Fields(output)
+	var versions []snapshot.Version
+	for name := range refs {
+		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, "refs/tags/")); err == nil && v.Pipeline == c.Name() {
+			versions = append(versions, v)
+		}
+	}
+	slices.SortFunc(versions, snapshot.Version.Compare)
+	var names []string
+	for _, v := range versions {
+		names = append(names, strings.TrimPrefix(v.String(), c.Name()+"/"))
+	}
+	return names
 }
 
 // lock reads a snapshot's lock from its tag.

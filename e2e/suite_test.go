@@ -216,7 +216,7 @@ func (s *suite) boot(ctx context.Context) error {
 			s.registries, err = registries.Start(ctx, registries.Options{Binary: s.tools.Path("registry"), Dir: filepath.Join(s.dir, "registries")})
 			return err
 		},
-		func() error { return workload.Build(ctx, filepath.Join(s.dir, "bin")) },
+		func() error { return s.programs(ctx) },
 		func() error { return s.copyManifests() },
 	)
 	if err != nil {
@@ -254,6 +254,16 @@ func (s *suite) boot(ctx context.Context) error {
 	}
 	step("Propagator is installed")
 	return nil
+}
+
+// programs puts our programs into the folder bin: those that somebody has built
+// for several suites, or its own.
+func (s *suite) programs(ctx context.Context) error {
+	bin := filepath.Join(s.dir, "bin")
+	if built := os.Getenv("PROPAGATOR_E2E_PROGRAMS"); built != "" {
+		return os.Symlink(built, bin)
+	}
+	return workload.Build(ctx, bin)
 }
 
 // configureArgoCD sets what the shop's repository needs.

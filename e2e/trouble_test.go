@@ -13,8 +13,12 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/fleeting-taas/propagator/e2e/internal/applications"
+	"github.com/fleeting-taas/propagator/e2e/internal/cluster"
 	"github.com/fleeting-taas/propagator/e2e/internal/servicenet"
 	"github.com/fleeting-taas/propagator/e2e/internal/workload"
 )
@@ -71,10 +75,17 @@ func (c *company) patch(kind, name string, change, back any) (putBack func()) {
 // get reads an object of Argo CD's namespace.
 func (c *company) get(kind, name string) *unstructured.Unstructured {
 	c.t.Helper()
-	text, err := world.cluster.Kubectl(c.t.Context(), "get", kind, name, "-o", "json")
+	resource, ok := map[string]schema.GroupVersionResource{
+		"secret":                      {Version: "v1", Resource: "secrets"},
+		"role":                        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+		"applications.argoproj.io":    applications.Resource,
+		"applicationsets.argoproj.io": {Group: applications.Resource.Group, Version: applications.Resource.Version, Resource: "applicationsets"},
+	}[kind]
+	if !ok {
+		c.t.Fatalf("the suite does not know %s", kind)
+	}
+	object, err := world.cluster.Dynamic().Resource(resource).Namespace(cluster.Namespace).Get(c.t.Context(), name, metav1.GetOptions{})
 	c.must(err)
-	object := &unstructured.Unstructured{}
-	c.must(object.UnmarshalJSON([]byte(text)))
 	return object
 }
 
@@ -135,9 +146,7 @@ func (c *company) generateAgain() {
 	c.t.Helper()
 	for range 2 {
 		before := len(c.generatorAsked())
-		_, err := world.cluster.Kubectl(c.t.Context(), "annotate", "applicationsets.argoproj.io", c.applicationSet(), "--overwrite",
-			fmt.Sprintf("argocd.argoproj.io/application-set-refresh=e2e-%d", time.Now().UnixNano()))
-		c.must(err)
+		c.annotate("applicationsets", c.applicationSet(), "argocd.argoproj.io/application-set-refresh", fmt.Sprint("e2e-", time.Now().UnixNano()))
 		c.eventually("the ApplicationSet controller asks the generator", func() bool { return len(c.generatorAsked()) > before })
 	}
 }

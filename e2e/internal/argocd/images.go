@@ -80,6 +80,8 @@ func programs(path string) map[string]workload.Program {
 			// Signatures of commits are not looked at; an agent for them would
 			// outlive its component.
 			"ARGOCD_GPG_ENABLED=false",
+			// The machine has more memory than time.
+			"GOGC=400",
 		}
 		return p
 	}

@@ -39,9 +39,10 @@ func (ports) url(scheme string, port int) string {
 }
 
 // environment is what every process of the cluster gets: no credentials and no
-// proxy of the machine, since all its peers are on loopback.
+// proxy of the machine, since all its peers are on loopback. Suites have more
+// memory than time.
 func (c *Cluster) environment(more ...string) []string {
-	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "TMPDIR=" + os.TempDir()}, more...)
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "TMPDIR=" + os.TempDir(), "GOGC=400"}, more...)
 }
 
 func (c *Cluster) etcd() process.Spec {

@@ -42,10 +42,11 @@ type Pipeline struct {
 	services   []examples.Service           // sorted by name
 	targets    map[string]registry.Registry // CI's clients, by the registry's name
 
-	mu     sync.Mutex             // guards the rest
-	builds map[string]int         // by service
-	desks  map[string]*sync.Mutex // by user: who holds it uses the clone
-	clones map[string]*gitserver.Clone
+	mu      sync.Mutex             // guards the rest
+	builds  map[string]int         // by service
+	desks   map[string]*sync.Mutex // by user: who holds it uses the clone
+	clones  map[string]*gitserver.Clone
+	commits map[string]string // that objects named by refs are or lead to
 }
 
 // New makes the repository, with its content as the first commit of main, and
@@ -59,6 +60,7 @@ func New(ctx context.Context, options Options) (*Pipeline, error) {
 		config: parsed, git: options.Git, registries: options.Registries, dir: options.Dir, build: options.Build,
 		content: options.Content, services: slices.Clone(options.Content.Services),
 		targets: map[string]registry.Registry{}, builds: map[string]int{}, desks: map[string]*sync.Mutex{}, clones: map[string]*gitserver.Clone{},
+		commits: map[string]string{},
 	}
 	for _, r := range p.registries.All() {
 		client, err := r.Open()
@@ -127,7 +129,25 @@ func (p *Pipeline) Settings() map[string]string {
 // Head returns the commit of a branch or tag, and an empty string if there is
 // none: "main", "environments/stage", "refs/tags/shop/v0.1.0".
 func (p *Pipeline) Head(ctx context.Context, ref string) (string, error) {
-	return p.git.Git(ctx, p.Repo(), "for-each-ref", "--count=1", "--format=%(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)", full(ref))
+	refs, err := p.git.Refs(p.Repo())
+	id := refs[full(ref)]
+	if err != nil || id == "" {
+		return "", err
+	}
+	// What an object is never changes, so git is asked once.
+	p.mu.Lock()
+	commit := p.commits[id]
+	p.mu.Unlock()
+	if commit != "" {
+		return commit, nil
+	}
+	if commit, err = p.git.Git(ctx, p.Repo(), "rev-parse", "--verify", id+"^{commit}"); err != nil {
+		return "", err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commits[id] = commit
+	return commit, nil
 }
 
 // full spells a branch out.

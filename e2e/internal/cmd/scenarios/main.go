@@ -3,7 +3,7 @@
 // time, and many of them kill what others would need, so that they cannot share
 // one.
 //
-//	go run ./e2e/internal/cmd/scenarios [-suites 3] [-run regexp] [-skip regexp]
+//	go run ./e2e/internal/cmd/scenarios [-suites 2] [-run regexp] [-skip regexp]
 //
 // Every suite goes through the same list, and plays what no other has begun. The
 // exit code is 0 if each scenario passed, or was skipped for a reason of its own,
@@ -25,6 +25,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fleeting-taas/propagator/e2e/internal/workload"
 )
 
 func main() {
@@ -42,7 +44,7 @@ const endTimeout = time.Minute
 
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("scenarios", flag.ContinueOnError)
-	suites := flags.Int("suites", 3, "how many suites run at once; each takes about 2.5 GiB of memory")
+	suites := flags.Int("suites", 2, "how many suites run at once; each takes about 2.5 GiB of memory")
 	only := flags.String("run", "", "play the scenarios that match only")
 	skip := flags.String("skip", "", "do not play those that match")
 	timeout := flags.Duration("timeout", time.Hour, "end everything after this time")
@@ -69,6 +71,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 
+	programs := filepath.Join(dir, "bin")
+	if err := workload.Build(ctx, programs); err != nil {
+		return err
+	}
+
 	r := newReport(stdout)
 	claims := filepath.Join(dir, "claims")
 	if err := os.Mkdir(claims, 0o750); err != nil {
@@ -78,7 +85,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	for i := range min(*suites, len(names)) {
 		c := exec.CommandContext(ctx, binary, chosen...)
 		c.Dir = "e2e" // as go test has it
-		c.Env = append(os.Environ(), "PROPAGATOR_E2E_CLAIMS="+claims)
+		c.Env = append(os.Environ(), "PROPAGATOR_E2E_CLAIMS="+claims, "PROPAGATOR_E2E_PROGRAMS="+programs)
 		// A folder of each suite's own, where somebody wants to keep it.
 		if kept := os.Getenv("PROPAGATOR_E2E_DIR"); kept != "" {
 			c.Env = append(c.Env, "PROPAGATOR_E2E_DIR="+filepath.Join(kept, fmt.Sprint(i+1)))
