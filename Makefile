@@ -89,12 +89,10 @@ e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end
 
 .PHONY: e2e
 # PROPAGATOR_E2E_DIR keeps the state in a folder of yours, PROPAGATOR_E2E_KEEP=1
-# keeps it after the run; e2e/doc.go has more. The tests of e2e's own packages
-# run one package at a time, since some of them start a cluster of their own.
+# keeps it after the run; e2e/doc.go has more.
 e2e: export PROPAGATOR_E2E_ARGOCD = $(ARGOCD)
 e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
-	$(if $(E2E_RUN),,$(GO) test -tags e2e -count=1 -timeout 15m -p 1 ./e2e/internal/...)
-	$(GO) run ./e2e/internal/cmd/scenarios -suites $(E2E_SUITES) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)'
+	$(GO) run ./e2e/internal/cmd/scenarios -suites $(E2E_SUITES) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)' $(if $(E2E_RUN),,-packages ./e2e/internal/...)
 
 .PHONY: e2e-all
 # As root on Linux, with containerd, runc and containernetworking-plugins.

@@ -21,7 +21,7 @@ import (
 // which does not touch that application, counts as deployed all the same.
 func TestDriftIsHealedWhileAGateIsClosed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "drift", applications: 2, gated: true})
+	c := open(t, kiosk{name: "drift", applications: 2, gated: true, pods: true})
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)
 	refs := c.refs()

@@ -17,7 +17,7 @@ import (
 func TestFailedStageSyncDoesNotPromote(t *testing.T) {
 	claim(t)
 	// Kubernetes takes ten minutes to call a Deployment hopeless.
-	content := kiosk{name: "sick"}.content()
+	content := kiosk{name: "sick", pods: true}.content()
 	const file = "base/web-1/deployment.yaml"
 	content.Files[file] = []byte(strings.Replace(string(content.Files[file]), "  replicas: 1\n", "  replicas: 1\n  progressDeadlineSeconds: 4\n", 1))
 	c := openContent(t, content, nil)

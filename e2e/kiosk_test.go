@@ -21,7 +21,12 @@ type kiosk struct {
 	gated bool
 	// source is more of propagator.yaml's section source, indented by two.
 	source string
-	// real runs stage's and prod's Pods on the real node.
+	// pods: its applications are Deployments, whose Pods have to become ready.
+	// Otherwise they are CronJobs that nobody lives to see, which are healthy as
+	// soon as they are there: most stories are not about Pods, and each takes a
+	// dozen requests and more of the machine.
+	pods bool
+	// real runs stage's and prod's Pods on the real node; for pods only.
 	real bool
 }
 
@@ -38,8 +43,12 @@ func (k kiosk) content() shop.Content {
 	for i := range n {
 		name, tag := fmt.Sprintf("web-%d", i+1), fmt.Sprintf("%07x", 0x2000001+i)
 		content.Services = append(content.Services, examples.Service{Name: name, Tag: tag, File: "base/" + name + "/kustomization.yaml"})
-		content.Files["base/"+name+"/kustomization.yaml"] = fmt.Appendf(nil, kioskBase, k.name, name, tag)
-		content.Files["base/"+name+"/deployment.yaml"] = fmt.Appendf(nil, kioskDeployment, k.name, name)
+		workload, manifest := "cronjob", kioskCronJob
+		if k.pods {
+			workload, manifest = "deployment", kioskDeployment
+		}
+		content.Files["base/"+name+"/kustomization.yaml"] = fmt.Appendf(nil, kioskBase, k.name, name, tag, workload)
+		content.Files["base/"+name+"/"+workload+".yaml"] = fmt.Appendf(nil, manifest, k.name, name)
 		for _, environment := range []string{"dev", "stage", "prod"} {
 			node := ""
 			if k.real && environment != "dev" {
@@ -86,7 +95,7 @@ environments:
 const kioskBase = `apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
-- deployment.yaml
+- %[4]s.yaml
 images:
 - name: dev.registry.example/%[1]s/%[2]s
   newTag: "%[3]s"
@@ -112,6 +121,25 @@ spec:
       containers:
       - name: %[2]s
         image: dev.registry.example/%[1]s/%[2]s
+`
+
+const kioskCronJob = `apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: %[2]s
+  labels:
+    app.kubernetes.io/name: %[2]s
+spec:
+  schedule: "0 0 29 2 *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          automountServiceAccountToken: false
+          containers:
+          - name: %[2]s
+            image: dev.registry.example/%[1]s/%[2]s
 `
 
 const kioskOverlay = `apiVersion: kustomize.config.k8s.io/v1beta1

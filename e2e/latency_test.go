@@ -38,7 +38,7 @@ const handover = "handover"
 // JSON. It fails when a hop had no events to thank for it, or left no timeline.
 func TestLatency(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "latency", applications: 2})
+	c := open(t, kiosk{name: "latency", applications: 2, pods: true})
 	c.awaitDeployed("prod", "v0.1.0")
 	var measured []timeline
 	for n := range hops / 2 {

@@ -109,7 +109,7 @@ func TestRealNode(t *testing.T) {
 	build := func(service, version string, labels map[string]string) (imagebuild.Built, error) {
 		return realnode.Image(program, service+" "+version, labels)
 	}
-	c := openContent(t, kiosk{name: "node", real: true}.content(), build)
+	c := openContent(t, kiosk{name: "node", pods: true, real: true}.content(), build)
 	c.awaitDeployed("prod", "v0.1.0")
 	c.checkRuns("stage", "v0.1.0")
 	c.checkRuns("prod", "v0.1.0")

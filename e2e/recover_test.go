@@ -19,7 +19,7 @@ import (
 // before. Nothing is captured, promoted, recorded or copied a second time.
 func TestEmptyCluster(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "again", applications: 2, gated: true})
+	c := open(t, kiosk{name: "again", applications: 2, gated: true, pods: true})
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.approve("v0.1.0")
 	c.awaitEvent("prod", "deployed v0.1.0")

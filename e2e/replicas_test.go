@@ -14,7 +14,7 @@ import (
 // them takes the race for an error (I1, I6).
 func TestTwoHookReplicas(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "twins", applications: 2})
+	c := open(t, kiosk{name: "twins", applications: 2, pods: true})
 	t.Cleanup(func() { world.hook.Replicas(-1) })
 	world.hook.Replicas(2)
 	c.awaitReady(world.hook)

@@ -16,7 +16,7 @@ import (
 // same, and nobody is told twice (I6, I7).
 func TestArgoCDRestartedInMidHop(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "midhop"})
+	c := open(t, kiosk{name: "midhop", pods: true})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	ledger := []string{"open", "promote v0.1.0", "deployed v0.1.0"}
 	for i, moment := range []struct {

@@ -29,7 +29,7 @@ import (
 // to (manifests/components/hook-fence).
 func TestNewerVersionReplacesOneThatIsRetried(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "retry"})
+	c := open(t, kiosk{name: "retry", pods: true})
 	addComponent(t, "hook-fence", "validatingadmissionpolicybinding/propagator-hook-fence", "validatingadmissionpolicy/propagator-hook-fence")
 	c.awaitEvent("prod", "deployed v0.1.0")
 	c.checkFence()

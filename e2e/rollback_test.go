@@ -19,7 +19,7 @@ import (
 // there by hand.
 func TestRollback(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "back"})
+	c := open(t, kiosk{name: "back", pods: true})
 	c.awaitEvent("prod", "deployed v0.1.0")
 	c.release("web-1", "loses money")
 	c.awaitEvent("prod", "deployed v0.2.0")

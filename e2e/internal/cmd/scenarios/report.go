@@ -97,6 +97,21 @@ func (r *report) add(name string, is result, said []string) {
 	}
 }
 
+// packages takes the end of "go test" of other packages.
+func (r *report) packages(output []byte, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = fmt.Fprintf(r.out, "%7s  packages\n", time.Since(r.begin).Round(time.Second))
+	for line := range strings.Lines(string(output)) {
+		if err != nil || strings.HasPrefix(line, "ok") {
+			_, _ = fmt.Fprintf(r.out, "         %s", line)
+		}
+	}
+	if err != nil {
+		r.faults = append(r.faults, fmt.Sprintf("packages: %v", err))
+	}
+}
+
 // finish returns an error unless each of the scenarios has passed or said why it
 // was skipped.
 func (r *report) finish(names []string) error {
