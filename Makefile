@@ -16,8 +16,8 @@ PKG ?= ./...
 ARGS ?=
 # The Argo CD of the end-to-end suite, as in e2e/tools/argocd-v*/go.mod.
 ARGOCD ?= v2.14.21
-# How many suites play its scenarios at once; each takes about 2.5 GiB of memory.
-E2E_SUITES ?= 2
+# How many suites play its scenarios at once: one for every two processors.
+E2E_SUITES ?=
 # Which of its scenarios run: make e2e E2E_RUN=TestTrain
 E2E_RUN ?=
 # Which of its scenarios do not run: make e2e E2E_SKIP=TestSidecar
@@ -92,7 +92,7 @@ e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end
 # keeps it after the run; e2e/doc.go has more.
 e2e: export PROPAGATOR_E2E_ARGOCD = $(ARGOCD)
 e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
-	$(GO) run ./e2e/internal/cmd/scenarios -suites $(E2E_SUITES) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)' $(if $(E2E_RUN),,-packages ./e2e/internal/...)
+	$(GO) run ./e2e/internal/cmd/scenarios $(if $(E2E_SUITES),-suites $(E2E_SUITES)) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)' $(if $(E2E_RUN),,-packages ./e2e/internal/...)
 
 .PHONY: e2e-all
 # As root on Linux, with containerd, runc and containernetworking-plugins.

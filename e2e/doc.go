@@ -16,6 +16,10 @@
 // server what the applied Deployments say (command, environment, mounts,
 // service account) and starts exactly that, so the manifests cannot be fiction.
 //
+// A scenario is a test of this package. In a suite they follow one another, since
+// many of them kill what others would need; where there are processors for it,
+// several suites with a cluster of their own share them (internal/cmd/scenarios).
+//
 // What is not real: the Pods on the node kwok-0 become ready without running,
 // and Service names are resolved by a forward proxy instead of a network.
 //
@@ -32,11 +36,13 @@
 //
 //	PROPAGATOR_E2E_ARGOCD  the version of Argo CD; make e2e sets it from ARGOCD
 //	PROPAGATOR_E2E_CACHE   where built programs are kept, ~/.cache/propagator-e2e
-//	PROPAGATOR_E2E_DIR     where the state of a run is kept: logs, kubeconfigs, data
+//	PROPAGATOR_E2E_DIR     where the state of a run is kept: logs, kubeconfigs, data;
+//	                       a folder for each suite, named by its number
 //	PROPAGATOR_E2E_KEEP    1: the state is not removed after the run
 //
 // # Packages
 //
+//	internal/cmd/scenarios plays the scenarios in several suites
 //	internal/toolchain     builds the programs and finds those of the machine
 //	internal/process       starts and ends them, and hands out ports
 //	internal/cluster       etcd, Kubernetes, the simulated node

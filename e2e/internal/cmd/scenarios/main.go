@@ -1,9 +1,8 @@
-// Scenarios plays the end-to-end suite's scenarios in several suites at once,
-// each with a Kubernetes and an Argo CD of its own. A scenario waits most of the
-// time, and many of them kill what others would need, so that they cannot share
-// one.
+// Scenarios plays the end-to-end suite's scenarios, on a machine with more than
+// two processors in several suites at once, each with a Kubernetes and an Argo CD
+// of its own: many of them kill what others would need.
 //
-//	go run ./e2e/internal/cmd/scenarios [-suites 2] [-run regexp] [-skip regexp] [-packages path]
+//	go run ./e2e/internal/cmd/scenarios [-suites 1] [-run regexp] [-skip regexp] [-packages path]
 //
 // Every suite goes through the same list, and plays what no other has begun. The
 // exit code is 0 if each scenario passed, or was skipped for a reason of its own,
@@ -21,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,7 +44,7 @@ const endTimeout = time.Minute
 
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("scenarios", flag.ContinueOnError)
-	suites := flags.Int("suites", 2, "how many suites run at once; each takes about 2.5 GiB of memory")
+	suites := flags.Int("suites", max(1, min(runtime.NumCPU()/2, 4)), "how many suites play at once; each keeps two processors busy and takes about 2.5 GiB of memory")
 	only := flags.String("run", "", "play the scenarios that match only")
 	skip := flags.String("skip", "", "do not play those that match")
 	packages := flags.String("packages", "", "test these packages meanwhile, one after the other: ./e2e/internal/...")
