@@ -20,7 +20,7 @@ func TestDeletedApplicationSetKeepsItsApplications(t *testing.T) {
 
 	c.kubectl("delete", "applicationset", c.applicationSet())
 	for _, a := range append(c.of("stage"), c.of("prod")...) {
-		if owners := c.get("applications.argoproj.io", a.Name).GetOwnerReferences(); len(owners) > 0 {
+		if owners := c.get("Application", a.Name).GetOwnerReferences(); len(owners) > 0 {
 			t.Errorf("%s still belongs to %v, and goes with it", a.Name, owners)
 		}
 	}

@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fleeting-taas/propagator/e2e/internal/applications"
@@ -52,14 +54,49 @@ func (s *suite) company(ctx context.Context, content shop.Content, build shop.Bu
 	return p, s.apply(ctx, secret)
 }
 
+// kinds are the resources that the suite itself writes and reads. It does so
+// without kubectl, whose start takes the time of some hundred requests.
+var kinds = map[string]schema.GroupVersionResource{
+	"Secret":         {Version: "v1", Resource: "secrets"},
+	"Namespace":      {Version: "v1", Resource: "namespaces"},
+	"Role":           {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+	"RoleBinding":    {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
+	"Application":    applications.Resource,
+	"ApplicationSet": {Group: applications.Resource.Group, Version: applications.Resource.Version, Resource: "applicationsets"},
+	"AppProject":     {Group: applications.Resource.Group, Version: applications.Resource.Version, Resource: "appprojects"},
+}
+
 // apply is "kubectl apply --server-side".
 func (s *suite) apply(ctx context.Context, objects ...*unstructured.Unstructured) error {
-	text, err := shop.Manifest(objects...)
-	if err != nil {
-		return err
+	for _, o := range objects {
+		resource, ok := kinds[o.GetKind()]
+		if !ok {
+			return fmt.Errorf("apply %s %s: the suite does not know the kind", o.GetKind(), o.GetName())
+		}
+		if _, err := s.cluster.Dynamic().Resource(resource).Namespace(o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "operator"}); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
 	}
-	_, err = s.cluster.KubectlInput(ctx, text, "apply", "--server-side", "--field-manager=operator", "-f", "-")
-	return err
+	return nil
+}
+
+// remove deletes a company's objects of a kind, and waits until they are gone.
+func (s *suite) remove(ctx context.Context, kind, label string) error {
+	of := s.cluster.Dynamic().Resource(kinds[kind]).Namespace(cluster.Namespace)
+	if err := of.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: label}); err != nil {
+		return fmt.Errorf("delete %s: %w", kind, err)
+	}
+	for {
+		list, err := of.List(ctx, metav1.ListOptions{LabelSelector: label})
+		if err != nil || len(list.Items) == 0 {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s %s is not gone: %w", kind, list.Items[0].GetName(), ctx.Err())
+		}
+	}
 }
 
 // open founds a company and installs its pipeline. At the end of the test the
@@ -183,14 +220,14 @@ func (c *company) close() {
 	for _, a := range c.applications() {
 		world.apps.AllowDelete(a.Name)
 	}
-	label := shop.PipelineLabel + "=" + c.Name()
-	for _, args := range [][]string{
-		{"delete", "applicationsets.argoproj.io", "-l", label},
-		{"delete", "applications.argoproj.io", "-l", label},
-		{"delete", "appprojects.argoproj.io,roles,rolebindings", "-l", label},
-		{"delete", "namespace", "--wait=false", "--ignore-not-found", c.Name() + "-dev", c.Name() + "-stage", c.Name() + "-prod"},
-	} {
-		if _, err := world.cluster.Kubectl(ctx, args...); err != nil {
+	for _, kind := range []string{"ApplicationSet", "Application", "AppProject", "Role", "RoleBinding"} {
+		if err := world.remove(ctx, kind, shop.PipelineLabel+"="+c.Name()); err != nil {
+			c.t.Error(err)
+		}
+	}
+	for _, environment := range []string{"dev", "stage", "prod"} {
+		err := world.cluster.Dynamic().Resource(kinds["Namespace"]).Delete(ctx, c.Name()+"-"+environment, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
 			c.t.Error(err)
 		}
 	}
@@ -300,20 +337,18 @@ func (c *company) release(service, note string) shop.Release {
 func (c *company) refresh(environment string) {
 	c.t.Helper()
 	for _, a := range c.of(environment) {
-		c.annotate("applications", a.Name, "argocd.argoproj.io/refresh", "normal")
+		c.annotate("Application", a.Name, "argocd.argoproj.io/refresh", "normal")
 	}
 }
 
 // annotate sets an annotation of one of Argo CD's own objects.
-func (c *company) annotate(resource, name, key, value string) {
+func (c *company) annotate(kind, name, key, value string) {
 	c.t.Helper()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{key: value}}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	of := applications.Resource
-	of.Resource = resource
-	if _, err := world.cluster.Dynamic().Resource(of).Namespace(cluster.Namespace).Patch(c.t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := world.cluster.Dynamic().Resource(kinds[kind]).Namespace(cluster.Namespace).Patch(c.t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
 }

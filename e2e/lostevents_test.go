@@ -72,7 +72,7 @@ func TestWithoutNotifications(t *testing.T) {
 // list, and restarts it.
 func (c *company) blindHook() {
 	c.t.Helper()
-	role := c.get("role", hookName)
+	role := c.get("Role", hookName)
 	// The hook has to notice both, so its restart comes first here and last at
 	// the end of the test.
 	afterwards(c.t, "the hook's sight", world.hook.Restart)

@@ -116,13 +116,11 @@ func (c *company) checkFence() {
 	config.Impersonate = rest.ImpersonationConfig{UserName: account(hookName), Groups: []string{"system:serviceaccounts", "system:authenticated"}}
 	hook, err := dynamic.NewForConfig(config)
 	c.must(err)
-	sets := applications.Resource
-	sets.Resource = "applicationsets"
 	application := c.Name() + "-stage-web-1"
 	try := func(set bool, patch string) error {
 		resource, name := applications.Resource, application
 		if set {
-			resource, name = sets, c.applicationSet()
+			resource, name = kinds["ApplicationSet"], c.applicationSet()
 		}
 		_, err := hook.Resource(resource).Namespace(cluster.Namespace).Patch(c.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 		return err

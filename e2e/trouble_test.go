@@ -15,9 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/fleeting-taas/propagator/e2e/internal/applications"
 	"github.com/fleeting-taas/propagator/e2e/internal/cluster"
 	"github.com/fleeting-taas/propagator/e2e/internal/servicenet"
 	"github.com/fleeting-taas/propagator/e2e/internal/workload"
@@ -75,12 +73,7 @@ func (c *company) patch(kind, name string, change, back any) (putBack func()) {
 // get reads an object of Argo CD's namespace.
 func (c *company) get(kind, name string) *unstructured.Unstructured {
 	c.t.Helper()
-	resource, ok := map[string]schema.GroupVersionResource{
-		"secret":                      {Version: "v1", Resource: "secrets"},
-		"role":                        {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
-		"applications.argoproj.io":    applications.Resource,
-		"applicationsets.argoproj.io": {Group: applications.Resource.Group, Version: applications.Resource.Version, Resource: "applicationsets"},
-	}[kind]
+	resource, ok := kinds[kind]
 	if !ok {
 		c.t.Fatalf("the suite does not know %s", kind)
 	}
@@ -92,7 +85,7 @@ func (c *company) get(kind, name string) *unstructured.Unstructured {
 // secretValue is a decoded value of a Secret.
 func (c *company) secretValue(name, key string) string {
 	c.t.Helper()
-	encoded, _, err := unstructured.NestedString(c.get("secret", name).Object, "data", key)
+	encoded, _, err := unstructured.NestedString(c.get("Secret", name).Object, "data", key)
 	c.must(err)
 	value, err := base64.StdEncoding.DecodeString(encoded)
 	c.must(err)
@@ -106,7 +99,7 @@ func (c *company) secretValue(name, key string) string {
 // Applications: an error, or none.
 func (c *company) generation() (failed bool, message string) {
 	c.t.Helper()
-	conditions, _, err := unstructured.NestedSlice(c.get("applicationsets.argoproj.io", c.applicationSet()).Object, "status", "conditions")
+	conditions, _, err := unstructured.NestedSlice(c.get("ApplicationSet", c.applicationSet()).Object, "status", "conditions")
 	c.must(err)
 	for _, condition := range conditions {
 		fields, ok := condition.(map[string]any)
@@ -146,7 +139,7 @@ func (c *company) generateAgain() {
 	c.t.Helper()
 	for range 2 {
 		before := len(c.generatorAsked())
-		c.annotate("applicationsets", c.applicationSet(), "argocd.argoproj.io/application-set-refresh", fmt.Sprint("e2e-", time.Now().UnixNano()))
+		c.annotate("ApplicationSet", c.applicationSet(), "argocd.argoproj.io/application-set-refresh", fmt.Sprint("e2e-", time.Now().UnixNano()))
 		c.eventually("the ApplicationSet controller asks the generator", func() bool { return len(c.generatorAsked()) > before })
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -108,6 +109,31 @@ func TestGitOverSSH(t *testing.T) {
 		if diff := cmp.Diff(want, paths); diff != "" {
 			t.Errorf("%s, -want +got:\n%s", name, diff)
 		}
+	}
+}
+
+// TestHookFence: it concerns the hook's account and nobody else, has every
+// resource that the hook may patch, and is in force.
+func TestHookFence(t *testing.T) {
+	objects := build(t, installation(t, map[string]string{
+		"kustomization.yaml": "resources: [manifests/base]\ncomponents: [manifests/components/hook-fence]\n",
+	}))
+	var policy admissionv1.ValidatingAdmissionPolicy
+	find(t, objects, "ValidatingAdmissionPolicy", "propagator-hook-fence", &policy)
+	if c := policy.Spec.MatchConditions; len(c) != 1 || c[0].Expression != "request.userInfo.username == 'system:serviceaccount:argocd:propagator-notifications-hook'" {
+		t.Errorf("conditions: %+v", c)
+	}
+	rules := policy.Spec.MatchConstraints.ResourceRules
+	if len(rules) != 1 || !slices.Equal(rules[0].Resources, []string{"applications", "applicationsets"}) || !slices.Equal(rules[0].APIGroups, []string{"argoproj.io"}) {
+		t.Errorf("rules: %+v", rules)
+	}
+	if fail := policy.Spec.FailurePolicy; fail == nil || *fail != admissionv1.Fail {
+		t.Errorf("failure policy: %v", fail)
+	}
+	var binding admissionv1.ValidatingAdmissionPolicyBinding
+	find(t, objects, "ValidatingAdmissionPolicyBinding", "propagator-hook-fence", &binding)
+	if binding.Spec.PolicyName != policy.Name || !slices.Equal(binding.Spec.ValidationActions, []admissionv1.ValidationAction{admissionv1.Deny}) {
+		t.Errorf("binding: %+v", binding.Spec)
 	}
 }
 

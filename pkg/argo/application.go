@@ -2,6 +2,7 @@ package argo
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -131,10 +132,14 @@ var faults = []string{
 	v1alpha1.ApplicationConditionUnknownError, v1alpha1.ApplicationConditionDeletionError,
 }
 
+// wrapping is what Argo CD's components put before the cause when they hand a
+// render's failure on, each one anew.
+var wrapping = regexp.MustCompile(`Failed to load target state: |failed to generate manifest for source \d+ of \d+: |rpc error: code = \w+ desc = |CMP processing failed for application "[^"]*": `)
+
 func fault(conditions []v1alpha1.ApplicationCondition) string {
 	for _, c := range conditions {
 		if slices.Contains(faults, c.Type) {
-			return c.Type + ": " + c.Message
+			return c.Type + ": " + wrapping.ReplaceAllString(c.Message, "")
 		}
 	}
 	return ""

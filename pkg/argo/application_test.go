@@ -137,8 +137,14 @@ func TestDecodeVariants(t *testing.T) {
 		{"an error from the cache", func(_, _, status, _ map[string]any) {
 			status["conditions"] = []any{map[string]any{"type": "ComparisonError", "message": "Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = Manifest generation error (cached): plugin not found"}}
 		}, func(a *promotion.Application) {
-			a.Condition = "ComparisonError: Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = Manifest generation error (cached): plugin not found"
+			a.Condition = "ComparisonError: Manifest generation error (cached): plugin not found"
 			a.CompareError, a.ErrorCached = true, true
+		}},
+		{"an error that was handed on", func(_, _, status, _ map[string]any) {
+			status["conditions"] = []any{map[string]any{"type": "ComparisonError", "message": `Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = CMP processing failed for application "shop-stage-orders": could not find cmp-server plugin with name "propagator-v1.0" supporting the given repository`}}
+		}, func(a *promotion.Application) {
+			a.Condition = `ComparisonError: could not find cmp-server plugin with name "propagator-v1.0" supporting the given repository`
+			a.CompareError = true
 		}},
 		{"waits to be tried again", func(_, _, _, operation map[string]any) {
 			operation["phase"], operation["retryCount"] = "Running", 2

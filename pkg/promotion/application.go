@@ -191,8 +191,11 @@ func later(a, b time.Time) time.Time {
 }
 
 func orNothing(h gitrepo.Hash) string {
-	if h == "" {
+	switch {
+	case h == "":
 		return "nothing"
+	case !h.Valid(): // Argo CD names the tag when it did not get as far as its commit
+		return brief(string(h))
 	}
 	return h.Short()
 }

@@ -35,6 +35,7 @@ func TestDeployed(t *testing.T) {
 		{"partial", func(a *Application) { a.Partial = true }, false, "only some resources"},
 		{"foreign revision synced", func(a *Application) { a.SyncedRevision = other }, false, "synced 2222222"},
 		{"foreign target synced", func(a *Application) { a.SyncedTarget = "main" }, false, "synced main"},
+		{"revision not resolved", func(a *Application) { a.ComparedRevision = "refs/tags/shop/v1.4.0" }, false, "compared with refs/tags/shop/v1.4.0"},
 		{"foreign revision compared", func(a *Application) { a.ComparedRevision = other }, false, "compared with 2222222"},
 		{"out of sync", func(a *Application) { a.SyncStatus = "OutOfSync" }, false, "OutOfSync"},
 		{"sync unknown", func(a *Application) { a.SyncStatus = "" }, false, "Unknown"},
