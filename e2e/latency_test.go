@@ -17,7 +17,7 @@ import (
 )
 
 // hops is how many hops are measured at least, half of them out of Dev.
-const hops = 24
+const hops = 20
 
 // longest is what no hop may take, however slow the machine: a look without an
 // event comes a minute after the one before, so that a hop which takes longer

@@ -64,7 +64,8 @@ func (o *output) Write(p []byte) (int, error) {
 func (o *output) line(line string) {
 	match := resultLine.FindStringSubmatch(line)
 	if match == nil {
-		if !strings.HasPrefix(line, "=== ") {
+		// A scenario's parts are listed after it, and have spoken before.
+		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(strings.TrimSpace(line), "--- ") {
 			o.said = append(o.said, line)
 		}
 		return
