@@ -133,7 +133,9 @@ func TestDecodeVariants(t *testing.T) {
 				map[string]any{"type": "ComparisonError", "message": "IMAGE_NOT_IN_LOCK"},
 				map[string]any{"type": "SyncError", "message": "later"},
 			}
-		}, func(a *promotion.Application) { a.Condition, a.CompareError = "ComparisonError: IMAGE_NOT_IN_LOCK", true }},
+		}, func(a *promotion.Application) {
+			a.Condition, a.CompareError = "ComparisonError: IMAGE_NOT_IN_LOCK", true
+		}},
 		{"an error from the cache", func(_, _, status, _ map[string]any) {
 			status["conditions"] = []any{map[string]any{"type": "ComparisonError", "message": "Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = Manifest generation error (cached): plugin not found"}}
 		}, func(a *promotion.Application) {

@@ -17,10 +17,10 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-// shown is an Application as the API server has it.
-func shown(t *testing.T, kube dynamic.Interface, name string) map[string]any {
+// shown is the Application "mine" as the API server has it.
+func shown(t *testing.T, kube dynamic.Interface) map[string]any {
 	t.Helper()
-	got, err := kube.Resource(applications).Namespace("argocd").Get(t.Context(), name, metav1.GetOptions{})
+	got, err := kube.Resource(applications).Namespace("argocd").Get(t.Context(), "mine", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +39,14 @@ func shown(t *testing.T, kube dynamic.Interface, name string) map[string]any {
 func TestRefresh(t *testing.T) {
 	for hard, want := range map[bool]string{false: "normal", true: "hard"} {
 		kube := fakeKube(&unstructured.Unstructured{Object: named(t, "mine")})
-		expected := shown(t, kube, "mine")
+		expected := shown(t, kube)
 		if err := unstructured.SetNestedField(expected, want, "metadata", "annotations", v1alpha1.AnnotationKeyRefresh); err != nil {
 			t.Fatal(err)
 		}
 		if err := New(kube, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, hard); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(expected, shown(t, kube, "mine")); diff != "" {
+		if diff := cmp.Diff(expected, shown(t, kube)); diff != "" {
 			t.Errorf("hard %t (-want +got):\n%s", hard, diff)
 		}
 	}
@@ -83,14 +83,14 @@ func TestTerminate(t *testing.T) {
 			waiting(operation)
 			test.change(operation)
 			kube := fakeKube(&unstructured.Unstructured{Object: app})
-			expected := shown(t, kube, "mine")
+			expected := shown(t, kube)
 			if err := unstructured.SetNestedField(expected, test.phase, "status", "operationState", "phase"); err != nil {
 				t.Fatal(err)
 			}
 			if err := New(kube, "argocd").Terminate(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, older); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(expected, shown(t, kube, "mine")); diff != "" {
+			if diff := cmp.Diff(expected, shown(t, kube)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

@@ -117,7 +117,9 @@ func TestRefreshed(t *testing.T) {
 		t.Errorf("all is well, and Argo CD is asked for %v", asked)
 	}
 	for _, name := range []string{"stage-orders", "dev-orders"} { // Dev is not ours
-		s.argo.change(name, func(a *Application) { a.CompareError, a.SyncStatus, a.Condition = true, "Unknown", "ComparisonError: refused" })
+		s.argo.change(name, func(a *Application) {
+			a.CompareError, a.SyncStatus, a.Condition = true, "Unknown", "ComparisonError: refused"
+		})
 	}
 	if asked := s.askedBy(engine); len(asked) > 0 {
 		t.Errorf("at once: %v; it may be over in a moment", asked)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -18,30 +17,34 @@ func (s *Server) Refs(repo string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("refs of %s: %w", repo, err)
+	}
+	defer func() { _ = root.Close() }()
 	// A ref that is packed meanwhile is in the one place or in the other, if the
 	// packed ones are read last. Loose ones count.
 	loose := map[string]string{}
-	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(path string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), "refs", func(name string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // it was packed, or its folder was cleared away
 		}
-		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".lock") {
+		if err != nil || entry.IsDir() || strings.HasSuffix(name, ".lock") {
 			return err
 		}
-		text, err := os.ReadFile(path)
+		text, err := root.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		name, relative := filepath.Rel(dir, path)
 		if id := strings.TrimSpace(string(text)); len(id) == 40 {
-			loose[filepath.ToSlash(name)] = id
+			loose[name] = id
 		}
-		return errors.Join(err, relative)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("refs of %s: %w", repo, err)
 	}
-	packed, err := os.ReadFile(filepath.Join(dir, "packed-refs"))
+	packed, err := root.ReadFile("packed-refs")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("refs of %s: %w", repo, err)
 	}

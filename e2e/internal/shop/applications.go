@@ -100,10 +100,12 @@ func (p *Pipeline) RepositorySecret(namespace string) (*unstructured.Unstructure
 			"namespace": namespace,
 			"labels":    map[string]any{"argocd.argoproj.io/secret-type": "repository"},
 		},
-		"stringData": map[string]any{"type": "git", "url": p.URL(), "username": user.Name, "password": user.Password,
+		"stringData": map[string]any{
+			"type": "git", "url": p.URL(), "username": user.Name, "password": user.Password,
 			// As docs/operations.md advises: without it each fetch first asks without
 			// credentials, and then starts a program of 130 MB to be told them.
-			"forceHttpBasicAuth": "true"},
+			"forceHttpBasicAuth": "true",
+		},
 	}}, nil
 }
 
