@@ -66,5 +66,8 @@ func (c *Client) change(ctx context.Context, a promotion.Application, fields map
 		return err
 	}
 	_, err = c.kube.Resource(applications).Namespace(a.Namespace).Patch(ctx, a.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("%w; allow verb patch on applications.argoproj.io, as manifests/base does", err)
+	}
 	return err
 }

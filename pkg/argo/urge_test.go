@@ -3,6 +3,7 @@ package argo
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/argoproj/argo-cd/v2/pkg/apis/application/v1alpha1"
@@ -127,6 +128,19 @@ func TestTerminateRaces(t *testing.T) {
 		}
 	}
 	if err := New(fakeKube(), "argocd").Terminate(t.Context(), mine, "00ff"); !apierrors.IsNotFound(err) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+// TestRefreshForbidden: whoever upgraded the program and not its Role is told
+// what to allow.
+func TestRefreshForbidden(t *testing.T) {
+	kube := fakeKube(&unstructured.Unstructured{Object: named(t, "mine")})
+	kube.PrependReactor("patch", "applications", func(kubetesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(applications.GroupResource(), "mine", errors.New("no"))
+	})
+	err := New(kube, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, false)
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "allow verb patch on applications.argoproj.io") {
 		t.Errorf("error: %v", err)
 	}
 }
