@@ -8,13 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+var unsetKiosk = plan("TestDeletedApplicationSetKeepsItsApplications", kiosk{name: "unset"})
+
 // TestDeletedApplicationSetKeepsItsApplications: somebody deletes the
 // ApplicationSet as one deletes anything, without a thought of owner references.
 // Its finalizer lets the controller take these off first, so every Application
 // and what it runs stays (I8), and the set takes them over again when it is back.
 func TestDeletedApplicationSetKeepsItsApplications(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "unset"})
+	c := unsetKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, live := everyApplication(), c.live("prod")
 

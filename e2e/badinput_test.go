@@ -17,13 +17,15 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+var unsafeKiosk = plan("TestUnsafeSettingsAreNamed", kiosk{name: "unsafe"})
+
 // TestUnsafeSettingsAreNamed: an ApplicationSet has lost what protects
 // Applications, and Argo CD's administrator has set a policy that would have
 // overridden it anyway. Doctor names each of the four, and what it says to type
 // puts all of it right. No Application is lost meanwhile (I8).
 func TestUnsafeSettingsAreNamed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "unsafe"})
+	c := unsafeKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before := everyApplication()
 
@@ -60,6 +62,8 @@ func TestUnsafeSettingsAreNamed(t *testing.T) {
 	c.awaitEvent("prod", "deployed v0.2.0")
 }
 
+var misnamedKiosk = plan("TestMisnamedPluginIsNamed", kiosk{name: "misnamed"})
+
 // TestMisnamedPluginIsNamed: whoever writes an ApplicationSet believes that the
 // plugin has its version in its name, as some have. Argo CD says which name it
 // does not find, what runs goes on running, and nothing counts as deployed (I7).
@@ -67,7 +71,7 @@ func TestUnsafeSettingsAreNamed(t *testing.T) {
 // wrong name; it is nobody's who would correct it.
 func TestMisnamedPluginIsNamed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "misnamed"})
+	c := misnamedKiosk.open(t)
 	// In both: Argo CD repeats a sync that failed as it was, with the wrong name.
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, live := everyApplication(), c.live("stage")
@@ -106,6 +110,8 @@ func TestMisnamedPluginIsNamed(t *testing.T) {
 	checkNobodyLeft(t, before)
 }
 
+var droppedKiosk = plan("TestDroppedRestartPolicyIsNamed", kiosk{name: "dropped"})
+
 // TestDroppedRestartPolicyIsNamed: a tool that does not know native sidecars has
 // written repo-server's Deployment, and with restartPolicy: Always the sidecar
 // became an init container like any other, for whose end repo-server would wait
@@ -113,7 +119,7 @@ func TestMisnamedPluginIsNamed(t *testing.T) {
 // what they run as well.
 func TestDroppedRestartPolicyIsNamed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "dropped"})
+	c := droppedKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, live := everyApplication(), c.live("stage")
 	afterwards(t, "Argo CD's part", func(ctx context.Context) error {

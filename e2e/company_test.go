@@ -99,8 +99,9 @@ func (s *suite) remove(ctx context.Context, kind, label string) error {
 	}
 }
 
-// open founds a company and installs its pipeline. At the end of the test the
-// company is closed: its Applications go, and nobody looks after it any more.
+// open founds a company and installs its pipeline, for a story about that;
+// others have [planned.open]. At the end of the test the company is closed: its
+// Applications go, and nobody looks after it any more.
 func open(t *testing.T, k kiosk) *company {
 	t.Helper()
 	return openContent(t, k.content(), nil)
@@ -119,17 +120,22 @@ func openContent(t *testing.T, content shop.Content, build shop.Build) *company 
 	if err := world.lookAfter(ctx, p.URL()); err != nil {
 		t.Fatal(err)
 	}
-	if err := world.applyPipeline(ctx, p); err != nil {
-		t.Fatal(err)
-	}
-	dev, err := p.Applications("argocd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := world.apply(ctx, dev...); err != nil {
+	if err := world.putToWork(ctx, p); err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// putToWork gives a company what it has in Argo CD.
+func (s *suite) putToWork(ctx context.Context, p *shop.Pipeline) error {
+	if err := s.applyPipeline(ctx, p); err != nil {
+		return err
+	}
+	dev, err := p.Applications("argocd")
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, dev...)
 }
 
 // lookAfter adds repositories to the settings of generator and hook, and sets
@@ -162,7 +168,7 @@ func (s *suite) set(ctx context.Context, settings map[string]string) error {
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return err
 	}
-	if _, err := s.cluster.Kubectl(ctx, "apply", "--server-side", "--field-manager=propagator", "-k", dir); err != nil {
+	if err := s.cluster.ApplyFolder(ctx, dir, "propagator"); err != nil {
 		return err
 	}
 	return together(
@@ -194,8 +200,7 @@ data:
 			return err
 		}
 	}
-	_, err := s.cluster.Kubectl(ctx, "apply", "-k", dir)
-	return err
+	return s.cluster.ApplyFolder(ctx, dir, "operator")
 }
 
 // folder is where the operator keeps what is a pipeline's own.

@@ -16,12 +16,14 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/workload"
 )
 
+var unarmedKiosk = plan("TestMissingSecretIsNamed", kiosk{name: "unarmed"})
+
 // TestMissingSecretIsNamed: without the Secret of the token neither program starts
 // again, and without its Secret for git neither of them does. Kubernetes says which Secret it is,
 // doctor says how to make it, and until somebody does, Argo CD keeps what it has.
 func TestMissingSecretIsNamed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "unarmed"})
+	c := unarmedKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before := everyApplication()
 	afterwards(t, "credentials", func(ctx context.Context) error {
@@ -58,6 +60,8 @@ func TestMissingSecretIsNamed(t *testing.T) {
 	}
 }
 
+var lockedOutKiosk = plan("TestExpiredGitPasswordIsNamed", kiosk{name: "locked-out"})
+
 // TestExpiredGitPasswordIsNamed: the git host does not accept the hook's
 // password any more, while everything runs. The hook's log and status and doctor
 // say which host it was, and what to do; none of them shows a password (I9).
@@ -66,7 +70,7 @@ func TestMissingSecretIsNamed(t *testing.T) {
 // and the ApplicationSet say so.
 func TestExpiredGitPasswordIsNamed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "locked-out"})
+	c := lockedOutKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before, unchanged := everyApplication(), c.unchanged()
 	account, err := world.git.User(gitserver.Propagator)
@@ -118,13 +122,15 @@ func TestExpiredGitPasswordIsNamed(t *testing.T) {
 	checkNobodyLeft(t, before)
 }
 
+var unpaidKiosk = plan("TestExpiredRegistryPasswordIsNamed", kiosk{name: "unpaid"})
+
 // TestExpiredRegistryPasswordIsNamed: Stage's registry does not accept the hook's
 // password any more. v0.2.0 is not promoted, since its images cannot be mirrored
 // (I2); log, status and doctor name the registry and what to do, and no password
 // (I9).
 func TestExpiredRegistryPasswordIsNamed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "unpaid"})
+	c := unpaidKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	before := everyApplication()
 	stage := world.registries.Stage

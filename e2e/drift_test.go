@@ -13,6 +13,8 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+var driftKiosk = plan("TestDriftIsHealedWhileAGateIsClosed", kiosk{name: "drift", applications: 2, gated: true, pods: true})
+
 // TestDriftIsHealedWhileAGateIsClosed: while Prod waits for approval, somebody
 // changes a Deployment of Stage by hand. Argo CD puts it back (S50, S59). For
 // Propagator nothing has happened: no evidence is written a second time,
@@ -21,7 +23,7 @@ import (
 // which does not touch that application, counts as deployed all the same.
 func TestDriftIsHealedWhileAGateIsClosed(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "drift", applications: 2, gated: true, pods: true})
+	c := driftKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)
 	refs := c.refs()

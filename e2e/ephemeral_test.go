@@ -12,12 +12,14 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+var ephemeralKiosk = plan("TestDevRegistryMayBeGone", kiosk{name: "ephemeral", applications: 2, gated: true})
+
 // TestDevRegistryMayBeGone: once a snapshot is in Stage, Dev's registry is not
 // needed any more (S13, I5): the nightly job has emptied it and it does not even
 // answer. Prod's images come from Stage's registry, by digest.
 func TestDevRegistryMayBeGone(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "ephemeral", applications: 2, gated: true})
+	c := ephemeralKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)
 

@@ -9,13 +9,15 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/servicenet"
 )
 
+var silentKiosk = plan("TestGeneratorDown", kiosk{name: "silent", applications: 2})
+
 // TestGeneratorDown: while the generator does not answer, or something else
 // answers in its place, every Application stays as it is, and the ApplicationSet
 // says what is wrong. Promotions go on in git meanwhile; Stage gets the newest
 // as soon as the generator is back (I8).
 func TestGeneratorDown(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "silent", applications: 2})
+	c := silentKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	unchanged := c.unchanged()
 

@@ -9,6 +9,8 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+var sickKiosk = plan("TestFailedStageSyncDoesNotPromote", kiosk{name: "sick", pods: true, deadline: 4})
+
 // TestFailedStageSyncDoesNotPromote: v0.2.0 is synced in Stage, but its Pods
 // never become ready. Synced is not healthy (I7): there is no evidence, so Prod,
 // which asks for nobody's approval, does not get it (S19), and whoever asks is
@@ -16,11 +18,7 @@ import (
 // the way.
 func TestFailedStageSyncDoesNotPromote(t *testing.T) {
 	claim(t)
-	// Kubernetes takes ten minutes to call a Deployment hopeless.
-	content := kiosk{name: "sick", pods: true}.content()
-	const file = "base/web-1/deployment.yaml"
-	content.Files[file] = []byte(strings.Replace(string(content.Files[file]), "  replicas: 1\n", "  replicas: 1\n  progressDeadlineSeconds: 4\n", 1))
-	c := openContent(t, content, nil)
+	c := sickKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 
 	if _, err := c.SetNeverReady(t.Context(), "stage", "web-1", true); err != nil {

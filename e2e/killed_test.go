@@ -25,13 +25,15 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/registries"
 )
 
+var killedKiosk = plan("TestHookKilledAtEachStep", kiosk{name: "killed", gated: true})
+
 // TestHookKilledAtEachStep: the hook is killed once at every step of a hop, in
 // the very moment, and started again as a kubelet does. Each time the train
 // arrives as if nothing had been: one snapshot for each commit, every event once
 // in the ledgers, all images complete (I1, I2, I6).
 func TestHookKilledAtEachStep(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "killed", gated: true}) // so that a hop is all there is
+	c := killedKiosk.open(t) // so that a hop is all there is
 	dev, stage := c.tapRegistries()
 	c.awaitEvent("stage", "deployed v0.1.0")
 	newest, snapshots := "v0.1.0", []string{"v0.1.0"}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/fleeting-taas/propagator/e2e/internal/realnode"
@@ -19,13 +20,16 @@ type kiosk struct {
 	applications int
 	// gated wants one approval before prod.
 	gated bool
-	// source is more of propagator.yaml's section source, indented by two.
-	source string
+	// captureOnTag: what Dev runs leads nowhere until a person sets a tag.
+	captureOnTag bool
 	// pods: its applications are Deployments, whose Pods have to become ready.
 	// Otherwise they are CronJobs that nobody lives to see, which are healthy as
 	// soon as they are there: most stories are not about Pods, and each takes a
 	// dozen requests and more of the machine.
 	pods bool
+	// deadline in seconds until Kubernetes calls a Deployment hopeless; 600 when
+	// zero.
+	deadline int
 	// real runs stage's and prod's Pods on the real node; for pods only.
 	real bool
 }
@@ -33,22 +37,25 @@ type kiosk struct {
 // content is the kiosk's GitOps repository.
 func (k kiosk) content() shop.Content {
 	n := max(k.applications, 1)
-	gate := ""
+	gate, source := "", ""
+	if k.captureOnTag {
+		source = "  capture: tag\n"
+	}
 	if k.gated {
 		gate = "  gates:\n  - approval: {count: 1}\n"
 	}
 	content := shop.Content{Files: map[string][]byte{
-		"propagator.yaml": fmt.Appendf(nil, kioskPipeline, k.name, k.source, gate),
+		"propagator.yaml": fmt.Appendf(nil, kioskPipeline, k.name, source, gate),
 	}}
 	for i := range n {
 		name, tag := fmt.Sprintf("web-%d", i+1), fmt.Sprintf("%07x", 0x2000001+i)
 		content.Services = append(content.Services, examples.Service{Name: name, Tag: tag, File: "base/" + name + "/kustomization.yaml"})
-		workload, manifest := "cronjob", kioskCronJob
+		workload, manifest := "cronjob", fmt.Appendf(nil, kioskCronJob, k.name, name)
 		if k.pods {
-			workload, manifest = "deployment", kioskDeployment
+			workload, manifest = "deployment", fmt.Appendf(nil, kioskDeployment, k.name, name, cmp.Or(k.deadline, 600))
 		}
 		content.Files["base/"+name+"/kustomization.yaml"] = fmt.Appendf(nil, kioskBase, k.name, name, tag, workload)
-		content.Files["base/"+name+"/"+workload+".yaml"] = fmt.Appendf(nil, manifest, k.name, name)
+		content.Files["base/"+name+"/"+workload+".yaml"] = manifest
 		for _, environment := range []string{"dev", "stage", "prod"} {
 			node := ""
 			if k.real && environment != "dev" {
@@ -109,6 +116,7 @@ metadata:
     app.kubernetes.io/name: %[2]s
 spec:
   replicas: 1
+  progressDeadlineSeconds: %[3]d
   selector:
     matchLabels:
       app.kubernetes.io/name: %[2]s

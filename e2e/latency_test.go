@@ -33,12 +33,14 @@ var segments = []string{"notified", "observed", "captured", "mirrored", "pushed"
 // targetRevision in the next: what the train adds.
 const handover = "handover"
 
+var latencyKiosk = plan("TestLatency", kiosk{name: "latency", applications: 2, pods: true})
+
 // TestLatency sends releases through the train and records a timeline of every
 // hop. It prints the table of docs/performance.md and keeps all timelines as
 // JSON. It fails when a hop had no events to thank for it, or left no timeline.
 func TestLatency(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "latency", applications: 2, pods: true})
+	c := latencyKiosk.open(t)
 	c.awaitDeployed("prod", "v0.1.0")
 	var measured []timeline
 	for n := range hops / 2 {

@@ -28,13 +28,15 @@ func countEvents() int {
 	return n
 }
 
+var deafKiosk = plan("TestWithoutNotifications", kiosk{name: "deaf"})
+
 // TestWithoutNotifications: events only save time (I6). With Argo CD's
 // notifications controller switched off, the hook sees by its watch that Dev
 // has synced. With the git host silent and without the right to watch, it looks
 // by itself in time.
 func TestWithoutNotifications(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "deaf"})
+	c := deafKiosk.open(t)
 	c.awaitDeployed("prod", "v0.1.0")
 	c.awaitEvent("prod", "deployed v0.1.0")
 

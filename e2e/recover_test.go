@@ -12,6 +12,8 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/shop"
 )
 
+var againKiosk = plan("TestEmptyCluster", kiosk{name: "again", applications: 2, gated: true, pods: true})
+
 // TestEmptyCluster: the ApplicationSet, every Application after Dev and their
 // workloads are gone, and the programs start with empty memories (I10). What git and
 // the registries say is enough: an operator applies the pipeline once more, and
@@ -19,7 +21,7 @@ import (
 // before. Nothing is captured, promoted, recorded or copied a second time.
 func TestEmptyCluster(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "again", applications: 2, gated: true, pods: true})
+	c := againKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.approve("v0.1.0")
 	c.awaitEvent("prod", "deployed v0.1.0")

@@ -10,13 +10,15 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/workload"
 )
 
+var midhopKiosk = plan("TestArgoCDRestartedInMidHop", kiosk{name: "midhop", pods: true})
+
 // TestArgoCDRestartedInMidHop: all of Argo CD that takes part in a deployment is
 // killed while Stage is on its way to a version: once as soon as its
 // Applications point there, once in the middle of the sync. It arrives all the
 // same, and nobody is told twice (I6, I7).
 func TestArgoCDRestartedInMidHop(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "midhop", pods: true})
+	c := midhopKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	ledger := []string{"open", "promote v0.1.0", "deployed v0.1.0"}
 	for i, moment := range []struct {

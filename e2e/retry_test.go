@@ -22,6 +22,8 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/cluster"
 )
 
+var retryKiosk = plan("TestNewerVersionReplacesOneThatIsRetried", kiosk{name: "retry", pods: true})
+
 // TestNewerVersionReplacesOneThatIsRetried: the cluster refuses v0.2.0 in Stage,
 // and Argo CD tries it again and again, with pauses that add up to minutes. The
 // correction v0.3.0 does not wait for the end of that: the hook lets Argo CD give
@@ -29,7 +31,7 @@ import (
 // to (manifests/components/hook-fence).
 func TestNewerVersionReplacesOneThatIsRetried(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "retry", pods: true})
+	c := retryKiosk.open(t)
 	addComponent(t, "hook-fence", "validatingadmissionpolicybinding/propagator-hook-fence", "validatingadmissionpolicy/propagator-hook-fence")
 	c.awaitEvent("prod", "deployed v0.1.0")
 	c.checkFence()

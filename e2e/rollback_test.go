@@ -12,6 +12,8 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+var backKiosk = plan("TestRollback", kiosk{name: "back", pods: true})
+
 // TestRollback: Stage and then Prod go back to v0.1.0 by one command each: no
 // pipeline runs, nobody commits anything, nothing is built or copied (S45,
 // S108). The cluster really runs the old digests again. From then on the
@@ -19,7 +21,7 @@ import (
 // there by hand.
 func TestRollback(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "back", pods: true})
+	c := backKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	c.release("web-1", "loses money")
 	c.awaitEvent("prod", "deployed v0.2.0")

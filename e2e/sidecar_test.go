@@ -18,6 +18,8 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/cluster"
 )
 
+var renderKiosk = plan("TestSidecarRestartedUnderLoad", kiosk{name: "render", applications: 4})
+
 // TestSidecarRestartedUnderLoad: the sidecar is killed again and again while
 // people ask for fresh renders of everything and a version is on its way, and in
 // the end it does not come back for a while. Applications show errors; once there
@@ -25,7 +27,7 @@ import (
 // have repeated the error from its cache for an hour.
 func TestSidecarRestartedUnderLoad(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "render", applications: 4})
+	c := renderKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 
 	stop := c.load("stage", "prod")

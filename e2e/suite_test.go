@@ -87,20 +87,33 @@ func TestMain(m *testing.M) {
 // list (internal/cmd/scenarios), one of them plays it and the others skip it.
 func claim(t *testing.T) {
 	t.Helper()
-	claims := os.Getenv("PROPAGATOR_E2E_CLAIMS")
-	if claims == "" {
-		return
-	}
-	file, err := os.OpenFile(filepath.Join(claims, t.Name()), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		t.Skip("another suite has begun it")
-	}
+	mine, err := claimed(t.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
+	if !mine {
+		t.Skip("another suite plays it")
 	}
+}
+
+// claims are the scenarios that this suite will play or has played.
+var claims = map[string]bool{}
+
+// claimed takes a scenario for this suite, and reports whether it has it.
+func claimed(test string) (bool, error) {
+	dir := os.Getenv("PROPAGATOR_E2E_CLAIMS")
+	if dir == "" || claims[test] {
+		return true, nil
+	}
+	file, err := os.OpenFile(filepath.Join(dir, test), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	claims[test] = true
+	return true, file.Close()
 }
 
 func run(m *testing.M) int {
@@ -209,7 +222,11 @@ func (s *suite) boot(ctx context.Context) error {
 			return err
 		},
 		func() (err error) {
-			s.git, err = gitserver.Start(ctx, gitserver.Options{Dir: filepath.Join(s.dir, "git"), Users: gitserver.DefaultUsers(), AfterPush: s.pushed})
+			log, err := os.Create(filepath.Join(s.dir, "git.log"))
+			if err != nil {
+				return err
+			}
+			s.git, err = gitserver.Start(ctx, gitserver.Options{Dir: filepath.Join(s.dir, "git"), Users: gitserver.DefaultUsers(), AfterPush: s.pushed, Log: log})
 			return err
 		},
 		func() (err error) {

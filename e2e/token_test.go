@@ -11,6 +11,8 @@ import (
 	"github.com/fleeting-taas/propagator/e2e/internal/servicenet"
 )
 
+var tokenKiosk = plan("TestWrongToken", kiosk{name: "token"})
+
 // TestWrongToken: with a wrong token Argo CD's notifications are refused, which
 // the hook's log explains, and the trains go on without them. The generator
 // refuses the ApplicationSet controller in the same way; then nothing moves,
@@ -18,7 +20,7 @@ import (
 // anywhere (I9).
 func TestWrongToken(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "token"})
+	c := tokenKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	const notifications, wrong = "argocd-notifications-secret", "not-the-token-that-was-agreed-on"
 	right := c.secretValue("propagator-token", "token")

@@ -10,6 +10,8 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+var secondKiosk = plan("TestSecondVersionWhileTheFirstIsInStage", kiosk{name: "second", gated: true})
+
 // TestSecondVersionWhileTheFirstIsInStage: v0.2.0 arrives while v0.1.0 is in
 // Stage and nobody has agreed to it for Prod (S2, S10). Stage takes each new
 // snapshot. What Stage has proven stays proven after something else took its
@@ -18,7 +20,7 @@ import (
 // v0.2.0 goes on waiting for its own. Neither is lost, and nothing goes back.
 func TestSecondVersionWhileTheFirstIsInStage(t *testing.T) {
 	claim(t)
-	c := open(t, kiosk{name: "second", gated: true})
+	c := secondKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)
 

@@ -127,6 +127,8 @@ func (c *Cluster) prepare() error {
 	// A suite asks often and is alone; the server has limits of its own.
 	c.config.QPS = -1
 	c.config.UserAgent = "propagator-e2e"
+	// Kubernetes warns of names that are Argo CD's.
+	c.config.WarningHandler = rest.NoWarnings{}
 	if c.dynamic, err = dynamic.NewForConfig(c.config); err != nil {
 		return err
 	}

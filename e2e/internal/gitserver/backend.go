@@ -2,13 +2,17 @@ package gitserver
 
 import (
 	"bytes"
+	"compress/gzip"
+	"context"
 	"errors"
+	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/cgi" //nolint:gosec // CVE-2016-5386 was fixed long before the Go that builds this
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,7 +24,7 @@ const maxBody = 64 << 20
 var protocolPattern = regexp.MustCompile(`^[a-z0-9=:._-]{1,100}$`)
 
 // ServeHTTP implements [http.Handler]: authentication, faults and the journal
-// around git's http-backend.
+// around git.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	repo, service, advertise := split(r)
@@ -28,8 +32,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not a request of git's smart http protocol", http.StatusNotFound)
 		return
 	}
-	// All of it first: CGI knows no chunked requests, and git begins to answer
-	// while it reads, which http/1 connections do not survive.
+	// All of it first: git begins to answer while it reads, which http/1
+	// connections do not survive.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		status := http.StatusBadRequest
@@ -54,7 +58,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case fault.Lose && known:
-		s.backendAnswer(discard{http.Header{}}, r, body, user)
+		_ = s.ask(discard{http.Header{}}, r, service, repo, advertise, body, user)
 		if fault.Call != nil {
 			fault.Call()
 		}
@@ -70,7 +74,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(answer, "repository not found", http.StatusNotFound)
 			break
 		}
-		s.backendAnswer(answer, r, body, user)
+		if err := s.ask(answer, r, service, repo, advertise, body, user); err != nil {
+			// What git could not do it has said to the client.
+			_, _ = fmt.Fprintf(s.log, "git %s %s: %v\n", service, repo, err)
+		}
 	}
 	entry.Took, entry.Status, entry.Sent = time.Since(began), answer.status, answer.sent
 	s.journal.add(entry)
@@ -97,22 +104,47 @@ func split(r *http.Request) (repo, service string, advertise bool) {
 	return repo, service, advertise
 }
 
-// backendAnswer lets git's http-backend answer.
-func (s *Server) backendAnswer(w http.ResponseWriter, r *http.Request, body []byte, user User) {
-	request := r.Clone(r.Context())
-	request.Body = io.NopCloser(bytes.NewReader(body))
-	request.ContentLength, request.TransferEncoding = int64(len(body)), nil
-	request.Header.Del("Authorization") // CGI would hand it to git and its hooks
-	env := append(environment(s.options.Dir),
-		"GIT_PROJECT_ROOT="+s.options.Dir,
-		"GIT_HTTP_EXPORT_ALL=1",
-		"REMOTE_USER="+user.Name,
-	)
-	if protocol := r.Header.Get("Git-Protocol"); protocolPattern.MatchString(protocol) {
-		env = append(env, "GIT_PROTOCOL="+protocol)
+// ask lets git's upload-pack or receive-pack answer, one process for a request.
+// The other way, git's http-backend, starts a second one for the same answer,
+// which is felt where hundreds of requests come in a minute.
+//
+// Source: https://git-scm.com/docs/http-protocol, section "Smart Clients".
+func (s *Server) ask(w http.ResponseWriter, r *http.Request, service, repo string, advertise bool, body []byte, user User) error {
+	args := []string{service, "--stateless-rpc"}
+	answer := "application/x-git-" + service + "-result"
+	if advertise {
+		args = append(args, "--advertise-refs")
+		answer = "application/x-git-" + service + "-advertisement"
 	}
-	handler := cgi.Handler{Path: s.backend, Root: "/", Dir: s.options.Dir, Env: env, Stderr: s.log, Logger: log.New(s.log, "git-http-backend: ", 0)}
-	handler.ServeHTTP(w, request)
+	protocol := r.Header.Get("Git-Protocol")
+	if !protocolPattern.MatchString(protocol) {
+		protocol = ""
+	}
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		unzip, err := gzip.NewReader(bytes.NewReader(body))
+		if err == nil {
+			body, err = io.ReadAll(io.LimitReader(unzip, maxBody))
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return nil
+		}
+	}
+
+	// A push that has begun ends, even if its client is killed.
+	command := exec.CommandContext(context.WithoutCancel(r.Context()), "git", append(args, ".")...)
+	command.Dir = filepath.Join(s.options.Dir, repo)
+	command.Env = append(environment(s.options.Dir), "REMOTE_USER="+user.Name, "GIT_PROTOCOL="+protocol)
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(body), w, s.log
+	w.Header().Set("Content-Type", answer)
+	w.Header().Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
+	if advertise && !slices.Contains(strings.Split(protocol, ":"), "version=2") {
+		line := "# service=git-" + service + "\n"
+		if _, err := fmt.Fprintf(w, "%04x%s0000", len(line)+4, line); err != nil {
+			return err
+		}
+	}
+	return command.Run()
 }
 
 // environment keeps git away from the configuration of whoever runs the suite.

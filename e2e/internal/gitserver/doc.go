@@ -2,8 +2,8 @@
 // http with basic authentication, as a company would run it on a machine of
 // its own.
 //
-// A [Server] hosts bare repositories by git's own http-backend. Its users are
-// data ([User]), and what they may do to which refs is data too ([Right]):
+// A [Server] hosts bare repositories by git's own upload-pack and receive-pack.
+// Its users are data ([User]), and what they may do to which refs is data too ([Right]):
 // [Server.Create] turns the table into the repository's update hook, the way
 // docs/operations.md describes under "Protecting the refs". Everything that
 // nobody has a right to is refused, as are deletions and forced pushes,

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -38,7 +37,6 @@ type Options struct {
 type Server struct {
 	options Options
 	url     string
-	backend string
 	log     io.Writer
 	journal journal
 	faults  faults
@@ -65,11 +63,10 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("git server: %w", err)
 	}
-	backend, err := findBackend(ctx)
-	if err != nil {
-		return nil, err
+	if _, err := exec.LookPath("git"); err != nil {
+		return nil, fmt.Errorf("git server: %w; install git (Debian: apt-get install git)", err)
 	}
-	s := &Server{options: options, backend: backend, users: map[string]User{}, repos: map[string]bool{}, ended: make(chan struct{})}
+	s := &Server{options: options, users: map[string]User{}, repos: map[string]bool{}, ended: make(chan struct{})}
 	s.log = io.Discard
 	if options.Log != nil {
 		s.log = &lockedWriter{to: options.Log}
@@ -93,19 +90,6 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 		}
 	}()
 	return s, nil
-}
-
-// findBackend finds git's CGI program, which is not in PATH.
-func findBackend(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "git", "--exec-path").Output()
-	if err != nil {
-		return "", fmt.Errorf("git server: git --exec-path: %w; is git installed?", err)
-	}
-	backend := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
-	if _, err := os.Stat(backend); err != nil {
-		return "", fmt.Errorf("git server: %w; install git's http-backend (Debian: apt-get install git)", err)
-	}
-	return backend, nil
 }
 
 // Stop ends the server; requests under way are broken off. The repositories
