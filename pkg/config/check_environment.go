@@ -78,7 +78,7 @@ func (r *report) checkRole(p *Pipeline, e *Environment, path string) {
 		return
 	}
 	const why = "%s is the first environment (it has no after): it follows the source branch and is never promoted to; remove %s"
-	for _, name := range []string{"branch", "promote", "gates"} {
+	for _, name := range []string{"branch", "promote", "admit", "gates"} {
 		if r.written(path+"."+name) && !r.faulty[path+"."+name] {
 			r.add(path+"."+name, why, clip(e.Name), name)
 		}
@@ -136,32 +136,6 @@ func equalApplications(a, b []Application) bool {
 		return x.Name == y.Name && x.Path == y.Path && x.Renderer == y.Renderer && x.ReleaseName == y.ReleaseName &&
 			x.Namespace == y.Namespace && x.Empty == y.Empty && slices.Equal(x.Values, y.Values)
 	})
-}
-
-func (r *report) checkGates(gates []Gate, path string) {
-	approvals, soaks := 0, 0
-	for i, gate := range gates {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		if gate.Approval != nil && gate.Soak != nil {
-			r.add(at, "has two gates; make them two list elements")
-		}
-		if gate.Approval != nil {
-			if approvals++; approvals > 1 {
-				r.add(at+".approval", "there is an approval gate already; keep one")
-			}
-			if gate.Approval.Count < 1 {
-				r.add(at+".approval.count", "is %d, must be at least 1", gate.Approval.Count)
-			}
-		}
-		if gate.Soak != nil && !r.faulty[at+".soak"] {
-			if soaks++; soaks > 1 {
-				r.add(at+".soak", "there is a soak gate already; keep one")
-			}
-			if gate.Soak.For <= 0 {
-				r.add(at+".soak", "is %s, must be longer than nothing", gate.Soak.For)
-			}
-		}
-	}
 }
 
 // checkSoak: how long a snapshot was healthy is read from the ledger of the

@@ -7,10 +7,6 @@
 // guessed and nothing is read from the process's environment.
 package config
 
-import (
-	"time"
-)
-
 // File is the configuration's name at the root of the repository.
 const File = "propagator.yaml"
 
@@ -123,6 +119,20 @@ const (
 	Manual PromoteMode = "manual"
 )
 
+// AdmitMode says what may enter an environment while it has a snapshot that has
+// not got to the environments after it.
+type AdmitMode string
+
+// The values of AdmitMode.
+const (
+	// AdmitLatest: each new snapshot takes the place of the one before.
+	AdmitLatest AdmitMode = "latest"
+	// AdmitRelease: the environment keeps its snapshot, a release, until that is
+	// in every environment after it, or was rejected. Only its patches enter
+	// meanwhile; other snapshots wait, and the newest of them is next.
+	AdmitRelease AdmitMode = "release"
+)
+
 // Renderings of an application.
 const (
 	RendererKustomize = "kustomize"
@@ -146,6 +156,8 @@ type Environment struct {
 	Registry string
 	// Promote is Auto or Manual. Default: manual.
 	Promote PromoteMode
+	// Admit is AdmitLatest or AdmitRelease. Default: latest.
+	Admit AdmitMode
 	// Gates must all pass before a promotion.
 	Gates []Gate
 	// Destinations are the clusters and namespaces its Applications go to.
@@ -160,25 +172,6 @@ type Environment struct {
 
 // First reports whether the environment follows the source branch.
 func (e Environment) First() bool { return len(e.After) == 0 }
-
-// Gate is one condition of a promotion; exactly one field is set.
-type Gate struct {
-	Approval *ApprovalGate
-	Soak     *SoakGate
-}
-
-// ApprovalGate wants people to agree: annotated tags
-// approve/<environment>/<version>/<who>.
-type ApprovalGate struct {
-	// Count of different people. Default: 1.
-	Count int
-}
-
-// SoakGate wants a snapshot to have been healthy for a while in every
-// environment before this one.
-type SoakGate struct {
-	For time.Duration
-}
 
 // Destination is where an environment's Applications are deployed.
 type Destination struct {

@@ -41,6 +41,10 @@ func (e *Environment) fillDefaults(pipeline string) {
 	if !e.First() {
 		setDefault(&e.Branch, "environments/"+e.Name)
 		setDefault(&e.Promote, Manual)
+		setDefault(&e.Admit, AdmitLatest)
+	}
+	for _, g := range e.Gates {
+		g.fillDefaults()
 	}
 	if len(e.Destinations) == 0 {
 		e.Destinations = []Destination{{}}
@@ -58,6 +62,21 @@ func (e *Environment) fillDefaults(pipeline string) {
 			setDefault(&a.Name, path.Base(a.Path))
 		}
 		setDefault(&a.ReleaseName, a.Name)
+	}
+}
+
+func (g Gate) fillDefaults() {
+	if g.Window != nil {
+		setDefault(&g.Window.Timezone, "UTC")
+	}
+	if g.Freeze != nil {
+		setDefault(&g.Freeze.Timezone, "UTC")
+	}
+	if g.Prometheus != nil {
+		setDefault(&g.Prometheus.Empty, "wait")
+	}
+	if g.HTTP != nil {
+		setDefault(&g.HTTP.Method, "GET")
 	}
 }
 

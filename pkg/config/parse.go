@@ -101,9 +101,10 @@ func environmentFields(d *decoder, e *Environment) []field {
 		optional("branch", d.text(&e.Branch)),
 		required("registry", d.text(&e.Registry)),
 		optional("promote", oneOf(d, &e.Promote, Auto, Manual)),
+		optional("admit", oneOf(d, &e.Admit, AdmitLatest, AdmitRelease)),
 		optional("gates", d.list(func(v value) {
 			var gate Gate
-			if v.node != nil && d.filled(v, "write {approval: {count: 1}} or {soak: 4h}") {
+			if v.node != nil && d.filled(v, "write for instance {approval: {count: 1}} or {soak: 4h}") {
 				d.object(v, "gate", gateFields(d, &gate))
 			}
 			e.Gates = append(e.Gates, gate)
@@ -126,15 +127,96 @@ func gateFields(d *decoder, g *Gate) []field {
 			g.Approval = &ApprovalGate{Count: 1}
 			d.object(v, "field", approvalFields(d, g.Approval))
 		}),
+		optional("validation", func(v value) {
+			g.Validation = &ValidationGate{}
+			d.object(v, "field", nil)
+		}),
 		optional("soak", func(v value) {
 			g.Soak = &SoakGate{}
 			d.duration(&g.Soak.For)(v)
 		}),
+		optional("window", gateOf(d, &g.Window, WindowGate{}, windowFields)),
+		optional("freeze", gateOf(d, &g.Freeze, FreezeGate{}, freezeFields)),
+		optional("prometheus", gateOf(d, &g.Prometheus, PrometheusGate{}, prometheusFields)),
+		optional("http", gateOf(d, &g.HTTP, HTTPGate{}, httpFields)),
+		optional("plugin", gateOf(d, &g.Plugin, PluginGate{}, pluginFields)),
+	}
+}
+
+// gateOf decodes a gate that begins with defaults.
+func gateOf[T any](d *decoder, into **T, defaults T, fields func(*decoder, *T) []field) func(value) {
+	return func(v value) {
+		*into = &defaults
+		d.object(v, "field", fields(d, *into))
 	}
 }
 
 func approvalFields(d *decoder, a *ApprovalGate) []field {
-	return []field{optional("count", d.number(&a.Count))}
+	return []field{
+		optional("count", d.number(&a.Count)),
+		optional("signers", d.text(&a.Signers)),
+		optional("self", func(v value) {
+			self := true
+			d.flag(&self)(v)
+			a.NotSelf = !self
+		}),
+	}
+}
+
+func windowFields(d *decoder, w *WindowGate) []field {
+	return []field{
+		required("cron", d.text(&w.Cron)),
+		required("duration", d.duration(&w.Duration)),
+		optional("timezone", d.text(&w.Timezone)),
+	}
+}
+
+func freezeFields(d *decoder, f *FreezeGate) []field {
+	return []field{
+		optional("cron", d.text(&f.Cron)),
+		optional("duration", d.duration(&f.Duration)),
+		optional("from", d.text(&f.From)),
+		optional("until", d.text(&f.Until)),
+		optional("timezone", d.text(&f.Timezone)),
+		optional("reason", d.text(&f.Reason)),
+	}
+}
+
+func prometheusFields(d *decoder, p *PrometheusGate) []field {
+	return []field{
+		required("server", d.text(&p.Server)),
+		required("query", d.text(&p.Query)),
+		required("pass", d.text(&p.Pass)),
+		optional("empty", oneOf(d, &p.Empty, "wait", "pass")),
+	}
+}
+
+func httpFields(d *decoder, h *HTTPGate) []field {
+	return []field{
+		required("url", d.text(&h.URL)),
+		optional("method", oneOf(d, &h.Method, "GET", "POST")),
+		optional("field", d.text(&h.Field)),
+		optional("value", d.text(&h.Value)),
+		optional("timeout", d.duration(&h.Timeout)),
+	}
+}
+
+func pluginFields(d *decoder, p *PluginGate) []field {
+	return []field{
+		required("command", d.text(&p.Command)),
+		required("sha256", d.text(&p.SHA256)),
+		optional("timeout", d.duration(&p.Timeout)),
+		optional("settings", func(v value) {
+			p.Settings = map[string]string{}
+			d.mapping(v, func(name string, keyNode, node *yaml.Node) {
+				if inner, ok := d.enter(join(v.path, name), keyNode, node); ok {
+					var text string
+					d.text(&text)(inner)
+					p.Settings[name] = text
+				}
+			})
+		}),
+	}
 }
 
 func destinationFields(d *decoder, t *Destination) []field {

@@ -96,7 +96,7 @@ func TestParseEverything(t *testing.T) {
 				Destinations: []Destination{{Cluster: "in-cluster", Namespace: "shop-dev"}},
 			},
 			{
-				Name: "stage", After: []string{"dev"}, Path: "envs/stage", Branch: "environments/stage", Registry: "stage", Promote: Auto,
+				Name: "stage", After: []string{"dev"}, Path: "envs/stage", Branch: "environments/stage", Registry: "stage", Promote: Auto, Admit: AdmitLatest,
 				Destinations: []Destination{{Cluster: "in-cluster", Namespace: "shop-stage"}},
 				Applications: []Application{
 					{Name: "orders", Path: "envs/stage/orders", ReleaseName: "orders"},
@@ -108,7 +108,7 @@ func TestParseEverything(t *testing.T) {
 				Capabilities: &Capabilities{KubeVersion: "1.33", APIVersions: []string{"monitoring.coreos.com/v1"}},
 			},
 			{
-				Name: "prod", After: []string{"stage"}, Path: "envs/prod", Branch: "live", Registry: "hub", Promote: Manual,
+				Name: "prod", After: []string{"stage"}, Path: "envs/prod", Branch: "live", Registry: "hub", Promote: Manual, Admit: AdmitLatest,
 				Gates: []Gate{{Soak: &SoakGate{For: 4 * time.Hour}}, {Approval: &ApprovalGate{Count: 2}}},
 				Destinations: []Destination{
 					{Cluster: "prod-eu", Namespace: "shop"},
@@ -116,7 +116,7 @@ func TestParseEverything(t *testing.T) {
 				},
 			},
 			{
-				Name: "dr", After: []string{"stage", "prod"}, Path: "envs/dr", Branch: "environments/dr", Registry: "hub", Promote: Manual,
+				Name: "dr", After: []string{"stage", "prod"}, Path: "envs/dr", Branch: "environments/dr", Registry: "hub", Promote: Manual, Admit: AdmitLatest,
 				Gates:        []Gate{{Approval: &ApprovalGate{Count: 1}}},
 				Destinations: []Destination{{Cluster: "in-cluster", Namespace: "shop-dr"}},
 			},

@@ -19,8 +19,8 @@ func TestStarter(t *testing.T) {
 			name: "defaults",
 			want: []Environment{
 				{Name: "dev", Path: "envs/dev", Registry: "dev", Destinations: inClusterIn("shop-dev")},
-				{Name: "stage", After: []string{"dev"}, Path: "envs/stage", Branch: "environments/stage", Registry: "stage", Promote: Auto, Destinations: inClusterIn("shop-stage")},
-				{Name: "prod", After: []string{"stage"}, Path: "envs/prod", Branch: "environments/prod", Registry: "prod", Promote: Manual, Gates: []Gate{{Approval: &ApprovalGate{Count: 1}}}, Destinations: inClusterIn("shop-prod")},
+				{Name: "stage", After: []string{"dev"}, Path: "envs/stage", Branch: "environments/stage", Registry: "stage", Promote: Auto, Admit: AdmitLatest, Destinations: inClusterIn("shop-stage")},
+				{Name: "prod", After: []string{"stage"}, Path: "envs/prod", Branch: "environments/prod", Registry: "prod", Promote: Manual, Admit: AdmitLatest, Gates: []Gate{{Approval: &ApprovalGate{Count: 1}}}, Destinations: inClusterIn("shop-prod")},
 			},
 			wantURLs: map[string]Registry{
 				"dev":   {Name: "dev", URL: "dev.registry.example/shop", Endpoint: "https://dev.registry.example/shop", Retention: Ephemeral},
@@ -34,7 +34,7 @@ func TestStarter(t *testing.T) {
 			registries:   map[string]string{"no": "127.0.0.1:5000", "1e3": "127.0.0.1:5000"},
 			want: []Environment{
 				{Name: "no", Path: "envs/no", Registry: "no", Destinations: inClusterIn("shop-no")},
-				{Name: "1e3", After: []string{"no"}, Path: "envs/1e3", Branch: "environments/1e3", Registry: "no", Promote: Manual, Gates: []Gate{{Approval: &ApprovalGate{Count: 1}}}, Destinations: inClusterIn("shop-1e3")},
+				{Name: "1e3", After: []string{"no"}, Path: "envs/1e3", Branch: "environments/1e3", Registry: "no", Promote: Manual, Admit: AdmitLatest, Gates: []Gate{{Approval: &ApprovalGate{Count: 1}}}, Destinations: inClusterIn("shop-1e3")},
 			},
 			wantURLs: map[string]Registry{
 				"no": {Name: "no", URL: "127.0.0.1:5000", Endpoint: "https://127.0.0.1:5000", Retention: Keep},

@@ -17,10 +17,18 @@ type Request struct {
 	// Rollback permits an older version, and needs a Reason.
 	Rollback bool
 	Reason   string
+	// Overrides are rules that need not hold for this promotion; they need a
+	// Reason, and only some may be named ([Reason.Overridable]).
+	Overrides []Reason
 }
 
 // RefusedError says why a request is not carried out.
-type RefusedError struct{ Wait Wait }
+type RefusedError struct {
+	Wait Wait
+
+	// question is to be answered before anything can be said.
+	question *Question
+}
 
 func (e *RefusedError) Error() string { return strings.TrimPrefix(e.Wait.String(), ": ") }
 
@@ -32,7 +40,10 @@ func PlanRequest(s *State, r Request) (Step, error) {
 		return Step{}, unknownEnvironment(s, r.Environment)
 	}
 	refuse := func(reason Reason, format string, args ...any) (Step, error) {
-		return Step{}, &RefusedError{Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+		return Step{}, &RefusedError{Wait: Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	}
+	if err := r.checkOverrides(); err != nil {
+		return Step{}, err
 	}
 	if e.Unreadable != "" {
 		return refuse(LedgerUnavailable, "%s", e.Unreadable)
@@ -42,25 +53,41 @@ func PlanRequest(s *State, r Request) (Step, error) {
 	case r.Rollback:
 		return planRollback(s, e, r)
 	case r.Version.IsZero():
-		return newestFor(s, e)
+		return newestFor(s, e, r)
 	case s.Tags[r.Version] == "":
 		return refuse(UnknownSnapshot, "")
 	case r.Version.Compare(current) < 0:
 		return refuse(OlderThanCurrent, "%s runs %s", e.Name, current)
 	}
-	step, wait := check(s, e, r.Version, personByName)
-	if wait != nil {
-		return Step{}, &RefusedError{*wait}
+	step, obstacle := check(s, e, r.Version, personByName, r.Overrides...)
+	if obstacle != nil {
+		return Step{}, obstacle.refusal(e, r.Version)
 	}
 	step.Reason = r.Reason
 	return *step, nil
+}
+
+func (r Request) checkOverrides() error {
+	for _, reason := range r.Overrides {
+		if !reason.Overridable() {
+			return fmt.Errorf("%s cannot be overridden", reason)
+		}
+	}
+	if len(r.Overrides) > 0 && strings.TrimSpace(r.Reason) == "" {
+		return errors.New("an override is recorded with its reason; add --reason")
+	}
+	return nil
+}
+
+func (f Finding) refusal(e Environment, version snapshot.Version) *RefusedError {
+	return &RefusedError{Wait: *f.wait(e, version), question: f.question}
 }
 
 // planRollback goes back to a snapshot that the environment ran before.
 func planRollback(s *State, e Environment, r Request) (Step, error) {
 	current := e.Current().Snapshot
 	refuse := func(reason Reason, format string, args ...any) (Step, error) {
-		return Step{}, &RefusedError{Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+		return Step{}, &RefusedError{Wait: Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
 	}
 	if strings.TrimSpace(r.Reason) == "" {
 		return Step{}, errors.New("a rollback is recorded with its reason; add --reason")
@@ -85,27 +112,31 @@ func planRollback(s *State, e Environment, r Request) (Step, error) {
 	return refuse(NotValidated, "%s ran nothing older that it could go back to", e.Name)
 }
 
-func newestFor(s *State, e Environment) (Step, error) {
+func newestFor(s *State, e Environment, r Request) (Step, error) {
 	var refused error
 	for _, version := range s.Versions() {
 		if version.Compare(e.Current().Snapshot) <= 0 {
 			break
 		}
-		step, wait := check(s, e, version, person)
+		step, obstacle := check(s, e, version, person, r.Overrides...)
 		if step != nil {
+			step.Reason = r.Reason
 			return *step, nil
 		}
+		if obstacle.question != nil {
+			return Step{}, obstacle.refusal(e, version)
+		}
 		if refused == nil {
-			refused = &RefusedError{*wait}
+			refused = obstacle.refusal(e, version)
 		}
 	}
 	if refused != nil {
 		return Step{}, refused
 	}
 	if current := e.Current().Snapshot; !current.IsZero() {
-		return Step{}, &RefusedError{Wait{Environment: e.Name, Version: current.String(), Reason: AlreadyThere, Detail: "it is the newest snapshot"}}
+		return Step{}, &RefusedError{Wait: Wait{Environment: e.Name, Version: current.String(), Reason: AlreadyThere, Detail: "it is the newest snapshot"}}
 	}
-	return Step{}, &RefusedError{Wait{Environment: e.Name, Reason: UnknownSnapshot, Detail: "there is no snapshot yet"}}
+	return Step{}, &RefusedError{Wait: Wait{Environment: e.Name, Reason: UnknownSnapshot, Detail: "there is no snapshot yet"}}
 }
 
 func unknownEnvironment(s *State, name string) error {
@@ -126,10 +157,10 @@ func PlanCapture(s *State, commit gitrepo.Hash, version snapshot.Version) (Step,
 		version = s.nextVersion()
 	}
 	if s.Tags[version] != "" {
-		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
+		return Step{}, &RefusedError{Wait: Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
 	}
 	if s.Newest != nil && s.Newest.Source == commit {
-		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: s.Newest.Lock.Version.String(), Reason: AlreadyThere, Detail: "it is the snapshot of " + commit.Short()}}
+		return Step{}, &RefusedError{Wait: Wait{Environment: s.Pipeline.First().Name, Version: s.Newest.Lock.Version.String(), Reason: AlreadyThere, Detail: "it is the snapshot of " + commit.Short()}}
 	}
 	return captureStep(s, commit, version), nil
 }
@@ -143,7 +174,7 @@ func PlanTag(s *State, tag string, commit gitrepo.Hash) (Step, error) {
 		return Step{}, fmt.Errorf("tag %s is not of the form %q that source.tags asks for", tag, s.Pipeline.Source.Tags)
 	}
 	if s.Tags[version] != "" {
-		return Step{}, &RefusedError{Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
+		return Step{}, &RefusedError{Wait: Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
 	}
 	step := captureStep(s, commit, version)
 	step.Tag = tag

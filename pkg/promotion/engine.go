@@ -33,6 +33,9 @@ type Engine struct {
 	// Environments, when not empty, limits the ones whose Applications are
 	// visible from here; others are recorded by the hook of their own cluster.
 	Environments []string
+	// Gates opens gates that ask the world outside. Nil: none can be asked, so
+	// that promotions that need one wait.
+	Gates Gates
 	// Settle is how long an Application must have been healthy. Default: none.
 	Settle time.Duration
 	// Actor is named in the ledger: the person, or "propagator".
@@ -106,7 +109,10 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 			return result, err
 		}
 		e.Hops.see(state, e.now())
-		decision := Plan(state)
+		decision, err := e.Plan(ctx, state)
+		if err != nil {
+			return result, err
+		}
 		result.Waits, result.Warnings = decision.Waits, state.Warnings
 		step, ok := failed.next(decision)
 		most = max(most, maxSteps(state))
@@ -174,6 +180,8 @@ func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
 		err = e.executePromotion(ctx, s, step)
 	case Record:
 		err = e.executeRecord(ctx, s, step)
+	case Annotate:
+		err = e.executeNote(ctx, s, step)
 	default:
 		err = fmt.Errorf("unknown step %q", step.Kind)
 	}

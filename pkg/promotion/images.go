@@ -72,17 +72,20 @@ func (e *Engine) mirrorSource(p *config.Pipeline, environment config.Environment
 		source, err := e.openLocation(p, location)
 		return source, location.Repo, err
 	}
-	name := environment.Registry
-	for _, before := range environment.After {
-		// The snapshot's tag proves that its images are safe in the registry
-		// of whoever follows the first environment, so that one is its own source.
+	source, err := e.Registries.Open(p.Registries[sourceOf(p, environment).Registry])
+	return source, location.TargetRepo(), err
+}
+
+// sourceOf is the environment from whose registry an environment takes its
+// images. The snapshot's tag proves that its images are safe in the registry of
+// whoever follows the first environment, so that one is its own source.
+func sourceOf(p *config.Pipeline, e config.Environment) config.Environment {
+	for _, before := range e.After {
 		if b, ok := p.Environment(before); ok && !b.First() {
-			name = b.Registry
-			break
+			return b
 		}
 	}
-	source, err := e.Registries.Open(p.Registries[name])
-	return source, location.TargetRepo(), err
+	return e
 }
 
 // retentionTag is what an image is called at its destination, so that clean-ups

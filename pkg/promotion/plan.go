@@ -25,6 +25,8 @@ const (
 	Promote Kind = "promote"
 	// Record writes the evidence that a snapshot is deployed and healthy.
 	Record Kind = "record"
+	// Annotate writes what a person says about an environment or a snapshot.
+	Annotate Kind = "annotate"
 )
 
 // Step is one thing to do; it ends in one atomic push.
@@ -46,6 +48,11 @@ type Step struct {
 	Rollback bool `json:"rollback,omitempty"`
 	// Reason given by a person.
 	Reason string `json:"reason,omitempty"`
+	// Overrides are the rules that the person who asked went against.
+	Overrides []Reason `json:"overrides,omitempty"`
+	// Note is what is written into the ledger of an environment beside promotions
+	// and evidence.
+	Note *Note `json:"note,omitempty"`
 	// Evidence of a record.
 	Evidence []snapshot.Evidence `json:"evidence,omitempty"`
 
@@ -75,6 +82,8 @@ func (s Step) String() string {
 			text += " into " + strings.Join(s.Into, ", ")
 		}
 		return text
+	case s.Kind == Annotate && s.Note != nil:
+		return s.Note.String(s.Environment)
 	case s.Rollback:
 		return fmt.Sprintf("rollback %s to %s", s.Environment, s.Version)
 	case s.Kind == Record:
@@ -88,6 +97,9 @@ func (s Step) String() string {
 type Decision struct {
 	Steps []Step `json:"steps"`
 	Waits []Wait `json:"waits"`
+	// Ask are the gates that others have to answer before more can be said. With
+	// the answers in the state, the plan is made again.
+	Ask []Question `json:"-"`
 }
 
 // Plan decides what has to happen. It is a pure function of the state.
@@ -117,8 +129,13 @@ func Plan(s *State) Decision {
 		d.Waits = append(d.Waits, s.CandidateWait)
 	}
 	for _, e := range s.Environments {
-		if e.Unreadable == "" {
-			d.add(planPromotion(s, e))
+		if e.Unreadable != "" {
+			continue
+		}
+		step, wait, ask := planPromotion(s, e)
+		d.add(step, wait)
+		if ask != nil {
+			d.Ask = append(d.Ask, *ask)
 		}
 	}
 	return d
@@ -159,7 +176,8 @@ func captureStep(s *State, commit gitrepo.Hash, version snapshot.Version) Step {
 		// once there is something that can be approved.
 		onlyFirst := len(e.After) == 1 && directlyAfterFirst(s.Pipeline, e.Environment)
 		current := e.Current()
-		if onlyFirst && e.Unreadable == "" && e.Promote == config.Auto && current.Hold == "" && len(e.Gates) == 0 && version.Compare(current.Snapshot) > 0 {
+		free := current.Hold == "" && checkFrozen(s, e, version, automation).passed() && checkAdmission(s, e, version, automation).passed()
+		if onlyFirst && e.Unreadable == "" && e.Promote == config.Auto && free && len(e.Gates) == 0 && version.Compare(current.Snapshot) > 0 {
 			step.Into = append(step.Into, e.Name)
 		}
 	}
@@ -244,128 +262,23 @@ func matches(a Application, t snapshot.Target) bool {
 }
 
 // planPromotion looks for the newest snapshot that may enter the environment.
-// One that waits for a gate does not block an older one that passed its own.
-func planPromotion(s *State, e Environment) (*Step, *Wait) {
+// One that waits for a gate does not block an older one that passed its own;
+// one whose gate was not asked yet does, until it was.
+func planPromotion(s *State, e Environment) (step *Step, wait *Wait, ask *Question) {
 	var first *Wait
 	for _, version := range s.Versions() {
 		if version.Compare(e.Current().Snapshot) <= 0 {
 			break
 		}
-		step, wait := check(s, e, version, automation)
-		if step != nil {
-			return step, nil
-		}
-		if first == nil {
-			first = wait
-		}
-	}
-	return nil, first
-}
-
-// check applies every rule to the promotion of one snapshot into one
-// environment. What a person asks for needs no automation, but everything else.
-func check(s *State, e Environment, version snapshot.Version, by asker) (*Step, *Wait) {
-	wait := func(reason Reason, format string, args ...any) (*Step, *Wait) {
-		return nil, &Wait{Environment: e.Name, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}
-	}
-	current := e.Current()
-	if version == current.Snapshot {
-		return wait(AlreadyThere, "since %s", current.Since.Format("2006-01-02 15:04 MST"))
-	}
-	for _, name := range e.After {
-		before, ok := s.Environment(name)
-		if !ok {
-			continue // the first environment: being a snapshot is the proof
-		}
-		if before.Unreadable != "" {
-			return wait(NotValidated, "%s cannot be read: %s", name, before.Unreadable)
-		}
-		if _, proven := before.proof(version); !proven {
-			if len(before.History) == historyDepth {
-				name += fmt.Sprintf(" (its %d newest entries)", historyDepth)
-			}
-			return wait(NotValidated, "%s has no evidence of it, or was rolled back from it", name)
+		step, obstacle := check(s, e, version, automation)
+		switch {
+		case step != nil:
+			return step, nil, nil
+		case obstacle.question != nil:
+			return nil, obstacle.wait(e, version), obstacle.question
+		case first == nil:
+			first = obstacle.wait(e, version)
 		}
 	}
-	if at, rolledBack := e.rolledBackFrom(version); rolledBack && by != personByName {
-		if by == automation && current.Hold != "" {
-			return wait(EnvOnHold, "%s", current.Hold)
-		}
-		return wait(Rejected, "rolled back from it at %s", at.Format("2006-01-02 15:04 MST"))
-	}
-	step := Step{Kind: Promote, Environment: e.Name, Version: version, ApprovedBy: s.approvers(e, version), by: by}
-	for _, gate := range e.Gates {
-		verdict, missing := judge(s, e, version, gate)
-		if missing != nil {
-			return nil, missing
-		}
-		step.Gates = append(step.Gates, verdict)
-	}
-	if by == automation {
-		if current.Hold != "" {
-			return wait(EnvOnHold, "%s", current.Hold)
-		}
-		if e.Promote == config.Manual {
-			return wait(ManualPromotion, "")
-		}
-	}
-	return &step, nil
-}
-
-// judge evaluates one gate.
-func judge(s *State, e Environment, version snapshot.Version, gate config.Gate) (snapshot.Verdict, *Wait) {
-	switch {
-	case gate.Approval != nil:
-		who := s.approvers(e, version)
-		if len(who) < gate.Approval.Count {
-			return snapshot.Verdict{}, &Wait{
-				Environment: e.Name, Version: version.String(), Reason: ApprovalMissing,
-				Detail: fmt.Sprintf("%d of %d; tag approve/%s/%s/<you>", len(who), gate.Approval.Count, e.Name, version),
-			}
-		}
-		return snapshot.Verdict{Gate: "approval", Result: "pass", Detail: strings.Join(who, ", ")}, nil
-	case gate.Soak != nil:
-		for _, name := range e.After {
-			before, ok := s.Environment(name)
-			if !ok {
-				continue
-			}
-			if wait := soak(s, before, version, gate.Soak.For); wait != nil {
-				wait.Environment, wait.Version = e.Name, version.String()
-				return snapshot.Verdict{}, wait
-			}
-		}
-		return snapshot.Verdict{Gate: "soak", Result: "pass", Detail: gate.Soak.For.String()}, nil
-	}
-	// A gate this version does not know must never let anything pass.
-	return snapshot.Verdict{}, &Wait{Environment: e.Name, Version: version.String(), Reason: NotValidated, Detail: "unknown gate in the configuration"}
-}
-
-// soak measures how long the version was healthy in an environment: from the
-// evidence to the moment when something else took its place. While it is there
-// and can be seen, it must be healthy now, and the time begins anew when it was
-// not. It returns nil when that was long enough.
-func soak(s *State, before Environment, version snapshot.Version, wanted time.Duration) *Wait {
-	proof, ok := before.proof(version)
-	if !ok {
-		return &Wait{Reason: NotValidated, Detail: before.Name + " has no evidence of it"}
-	}
-	since, end := proof.since, proof.until
-	if !end.IsZero() {
-		if end.Sub(since) < wanted {
-			return &Wait{Reason: SoakNotReached, Detail: fmt.Sprintf("it was in %s for %s of %s when it was replaced", before.Name, end.Sub(since).Truncate(time.Second), wanted)}
-		}
-		return nil
-	}
-	if before.ApplicationsKnown {
-		seen := before.look(s)
-		if seen.missing != "" {
-			return &Wait{Reason: SoakNotReached, Detail: before.Name + ": " + seen.missing, Until: seen.until}
-		}
-		since = later(since, seen.since)
-	}
-	if healthy := s.Now.Sub(since); healthy < wanted {
-		return &Wait{Reason: SoakNotReached, Detail: fmt.Sprintf("in %s for %s of %s", before.Name, healthy.Truncate(time.Second), wanted), Until: since.Add(wanted)}
-	}
-	return nil
+	return nil, first, nil
 }

@@ -1,6 +1,8 @@
 package promotion
 
 import (
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -105,7 +107,7 @@ func TestPlan(t *testing.T) {
 			prod.Gates = []config.Gate{approval}
 			s.Approvals = []Approval{approve("prod", v2, "ann", "2"), approve("prod", v2, "bob", "2")}
 		}, "promote shop/v0.2.0 to prod", ""},
-		{"a gate this version does not know", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{{}} }, "", NotValidated},
+		{"a gate this version does not know", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Gates = []config.Gate{{}} }, "", GateUnknown},
 		{"unreadable ledger", func(_ *testing.T, _ *State, _, prod *Environment) { prod.Unreadable = "a stranger" }, "", LedgerUnavailable},
 		{"stage was rolled back", func(t *testing.T, _ *State, stage, _ *Environment) {
 			stage.History = append([]snapshot.Entry{{Event: snapshot.EventRollback, From: version(t, v2), Snapshot: version(t, "shop/v0.1.0")}}, stage.History...)
@@ -141,13 +143,21 @@ func TestPlan(t *testing.T) {
 
 // TestReasonsHaveHelp: no reason is without a line for the person who reads it.
 func TestReasonsHaveHelp(t *testing.T) {
-	for _, r := range []Reason{
-		EnvOnHold, NotValidated, SoakNotReached, ApprovalMissing, ImageMissing, MirrorIncomplete,
-		DamagedSnapshot, Rejected, InvalidConfig, AlreadyThere, HealthUnknown, ManualPromotion, OlderThanCurrent, UnknownSnapshot, LedgerUnavailable,
-	} {
-		if r.Help() == "" {
-			t.Errorf("%s has no help", r)
+	source, err := os.ReadFile("reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`Reason = "([A-Z_]+)"`).FindAllSubmatch(source, -1)
+	if len(declared) < 20 {
+		t.Fatalf("%d reasons are declared", len(declared))
+	}
+	for _, r := range declared {
+		if Reason(r[1]).Help() == "" {
+			t.Errorf("%s has no help", r[1])
 		}
+	}
+	if len(reasonHelp) != len(declared) {
+		t.Errorf("%d reasons have help, and %d are declared", len(reasonHelp), len(declared))
 	}
 }
 

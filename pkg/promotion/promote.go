@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,16 +70,33 @@ func (e *Engine) pushStillAllowed(ctx context.Context, step Step, target snapsho
 	if !ok || environment.Unreadable != "" || s.Tags[step.Version] != target.ID {
 		return refused(step.Environment, step.Version, NotValidated, "the repository changed while images were mirrored")
 	}
-	now, wait := check(s, environment, step.Version, step.by)
-	if wait != nil {
-		return &RefusedError{*wait}
+	now, err := e.checkAgain(ctx, s, environment, step)
+	if err != nil {
+		return err
 	}
-	step.Gates, step.ApprovedBy = now.Gates, now.ApprovedBy
+	step.Gates, step.ApprovedBy, step.Overrides = now.Gates, now.ApprovedBy, now.Overrides
 	return e.pushEntry(ctx, s, environment, step, target)
 }
 
+// checkAgain applies the rules once more, asking every gate anew.
+func (e *Engine) checkAgain(ctx context.Context, s *State, environment Environment, step Step) (*Step, error) {
+	for range maxQuestions {
+		now, obstacle := check(s, environment, step.Version, step.by, step.Overrides...)
+		switch {
+		case obstacle == nil:
+			return now, nil
+		case obstacle.question == nil:
+			return nil, obstacle.refusal(environment, step.Version)
+		}
+		if err := e.answer(ctx, s, []Question{*obstacle.question}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("the promotion asks gates without end")
+}
+
 func refused(environment string, version snapshot.Version, reason Reason, format string, args ...any) error {
-	return &RefusedError{Wait{Environment: environment, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	return &RefusedError{Wait: Wait{Environment: environment, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
 }
 
 func (e *Engine) pushEntry(ctx context.Context, s *State, environment Environment, step Step, target snapshot.Snapshot) error {
@@ -117,13 +135,19 @@ func (e *Engine) append(s *State, environment Environment, step Step, target sna
 		Gates:        step.Gates,
 		ApprovedBy:   step.ApprovedBy,
 		Actor:        e.Actor,
+		Frozen:       current.Frozen,
 	}
-	if tag := target.Lock.Source.Tag; tag != "" && step.Kind == Promote && !step.Rollback && directlyAfterFirst(s.Pipeline, environment.Environment) {
+	if tag := personsTag(target); tag != "" && step.Kind == Promote && !step.Rollback && directlyAfterFirst(s.Pipeline, environment.Environment) {
 		// What usually proves a snapshot fit to enter here was not asked.
 		skipped := snapshot.Verdict{Gate: s.Pipeline.First().Name, Result: "skip", Detail: "captured because of the tag " + tag}
 		entry.Gates = append([]snapshot.Verdict{skipped}, step.Gates...)
 	}
+	if len(step.Overrides) > 0 {
+		entry.Override = step.Reason
+	}
 	switch {
+	case step.Kind == Annotate:
+		step.Note.apply(&entry, current)
 	case step.Kind == Record:
 		entry.Event, entry.Since, entry.From, entry.Hold = snapshot.EventDeployed, current.Since, current.From, current.Hold
 		entry.Deployed, entry.Applications = now, step.Evidence
@@ -141,6 +165,14 @@ func (e *Engine) append(s *State, environment Environment, step Step, target sna
 	return nil
 }
 
+// personsTag is the tag of a person that made the snapshot, if one did.
+func personsTag(s snapshot.Snapshot) string {
+	if s.Lock == nil {
+		return "" // nothing was promoted yet
+	}
+	return s.Lock.Source.Tag
+}
+
 // snapshotDepth brings a snapshot's source commit along, which proves that the
 // snapshot adds nothing to it but the lock.
 const snapshotDepth = 2
@@ -150,7 +182,7 @@ const snapshotDepth = 2
 func (e *Engine) Snapshot(ctx context.Context, s *State, version snapshot.Version) (snapshot.Snapshot, error) {
 	id, ok := s.Tags[version]
 	if !ok {
-		return snapshot.Snapshot{}, &RefusedError{Wait{Version: version.String(), Reason: UnknownSnapshot}}
+		return snapshot.Snapshot{}, &RefusedError{Wait: Wait{Version: version.String(), Reason: UnknownSnapshot}}
 	}
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
 		return snapshot.Snapshot{}, err

@@ -1,6 +1,10 @@
 package promotion
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Reason names why something does not happen now. The names are stable: they
 // appear in messages, metrics and documentation.
@@ -32,6 +36,14 @@ const (
 	DigestMismatch    Reason = "DIGEST_MISMATCH"
 	ImageNotPulled    Reason = "IMAGE_NOT_PULLED"
 	SyncFailed        Reason = "SYNC_FAILED"
+	EnvFrozen         Reason = "ENV_FROZEN"
+	OutsideWindow     Reason = "OUTSIDE_WINDOW"
+	ReleaseInProgress Reason = "RELEASE_IN_PROGRESS"
+	NotTested         Reason = "NOT_TESTED"
+	GateClosed        Reason = "GATE_CLOSED"
+	GateUnknown       Reason = "GATE_UNKNOWN"
+	SignatureMissing  Reason = "SIGNATURE_MISSING"
+	Superseded        Reason = "SUPERSEDED"
 )
 
 // Help is one line for the person who reads the reason: what it means and what
@@ -39,7 +51,7 @@ const (
 func (r Reason) Help() string { return reasonHelp[r] }
 
 var reasonHelp = map[Reason]string{
-	EnvOnHold:         "automation leaves the environment alone after a rollback; promote a snapshot by hand to take it on again",
+	EnvOnHold:         "automation leaves the environment alone after a rollback, or because somebody said so; go on with: propagator resume <environment> --reason ..., or promote a snapshot by hand",
 	NotValidated:      "an environment before this one has not yet seen the snapshot synced and healthy",
 	SoakNotReached:    "the snapshot has not been healthy long enough in the environment before; wait",
 	ApprovalMissing:   "people have to agree: git tag -a approve/<environment>/<version>/<you> <version> && git push origin the tag",
@@ -50,7 +62,7 @@ var reasonHelp = map[Reason]string{
 	ManualPromotion:   "the environment is promoted by people: propagator promote <environment>",
 	OlderThanCurrent:  "the snapshot is older than what the environment runs; go back with: propagator promote <environment> <version> --rollback --reason ...",
 	UnknownSnapshot:   "there is no such snapshot; list them with: propagator snapshot list",
-	Rejected:          "the environment was rolled back from this snapshot; promote it by its version if it shall come back",
+	Rejected:          "somebody rejected the snapshot, it failed its tests, or the environment was rolled back from it; if it shall come back, promote it by its version with --override REJECTED --reason ..., or say that it passed: propagator validate <environment> <version> --pass",
 	InvalidConfig:     "propagator.yaml on the source branch cannot be used, so nothing new is captured; the newest snapshot's configuration stays in force until it is corrected",
 	DamagedSnapshot:   "the tag does not name a snapshot that Propagator made, so nothing is promoted to it; if it is a mistake, delete the tag",
 	LedgerUnavailable: "the environment's branch cannot be read as a ledger; nobody but Propagator may write to it",
@@ -62,8 +74,19 @@ var reasonHelp = map[Reason]string{
 	TagWithoutConfig:  "propagator.yaml in the tagged commit is missing or cannot be used, so there is nothing to capture; if the release is meant, set a tag with a higher version on a commit that has it",
 	DigestMismatch:    "a Pod runs another digest than the snapshot has; find out who set it (kubectl get pod -o yaml), and delete the Pod",
 	ImageNotPulled:    "a node cannot pull an image; check the cluster's pull Secret, and with: propagator mirror verify, that the registry has the image",
+	EnvFrozen:         "nobody promotes to the environment until the freeze ends; earlier with: propagator resume <environment> --reason ... for one that somebody declared, or --override ENV_FROZEN --reason ... for one promotion",
+	OutsideWindow:     "promotions begin inside the environment's windows only; wait, or promote with --override OUTSIDE_WINDOW --reason ...",
+	ReleaseInProgress: "the environment keeps its release until that is in every environment after it; finish it, or reject it: propagator reject <environment> <version> --reason ...",
+	NotTested:         "whoever tests has to say that the snapshot passed: propagator validate <environment> <version> --pass",
+	GateClosed:        "a check outside of Propagator says no; see the detail for what it found",
+	GateUnknown:       "a check could not be asked, or gave no usable answer, which never counts as a yes; see the detail, and the hook's log",
+	SignatureMissing:  "an approval or an image has no signature of anybody who may sign; sign it, or add the signer",
+	Superseded:        "something newer took the snapshot's place before it was proven there; wait for the newer one",
 	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",
 }
+
+// Reasons lists all of them, sorted.
+func Reasons() []Reason { return slices.Sorted(maps.Keys(reasonHelp)) }
 
 // Wait is something that is not done now, and why.
 type Wait struct {

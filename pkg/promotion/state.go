@@ -2,12 +2,14 @@ package promotion
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gate"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
@@ -49,6 +51,8 @@ type State struct {
 	Approvals []Approval
 	// Warnings are what people should know although it holds nothing up.
 	Warnings []Wait
+	// Verdicts of gates that were asked, for as long as this state is used.
+	Verdicts map[questionKey]gate.Verdict
 }
 
 // Candidate is a source commit ready to be captured.
@@ -102,8 +106,11 @@ type proof struct {
 
 // proof returns the newest evidence that the version was deployed and healthy.
 // It is false without such evidence, and when the environment was rolled back
-// from the version afterwards.
+// from the version afterwards, or somebody rejected it.
 func (e Environment) proof(version snapshot.Version) (proof, bool) {
+	if _, _, rejected := e.rejectedIn(version); rejected {
+		return proof{}, false
+	}
 	var until time.Time
 	for _, entry := range e.History {
 		switch {
@@ -116,6 +123,18 @@ func (e Environment) proof(version snapshot.Version) (proof, bool) {
 		}
 	}
 	return proof{}, false
+}
+
+// deployed returns the newest evidence of the version, whatever was said about it
+// since.
+func (e Environment) deployed(version snapshot.Version) (snapshot.Entry, bool) {
+	i := slices.IndexFunc(e.History, func(entry snapshot.Entry) bool {
+		return entry.Event == snapshot.EventDeployed && entry.Snapshot == version
+	})
+	if i < 0 {
+		return snapshot.Entry{}, false
+	}
+	return e.History[i], true
 }
 
 // rolledBackFrom returns when the environment was rolled back from the version;
@@ -143,6 +162,12 @@ type Approval struct {
 	When   time.Time
 	// Commit is what the tag names; it counts only if that is the snapshot.
 	Commit gitrepo.Hash
+	// Author is the e-mail address of who wrote the snapshot's source commit.
+	Author string
+	// Signer is who has signed the tag, of those who may; empty when nobody has,
+	// and Unsigned then says why.
+	Signer   string
+	Unsigned string
 }
 
 // Environment returns the state of the environment of that name.
@@ -240,16 +265,42 @@ func (s *State) capturedSources() map[gitrepo.Hash]snapshot.Version {
 
 // approvers lists who approved the version for the environment, sorted, each
 // tagger once. An approval of another commit under the same name does not
-// count, nor one from before the environment was rolled back from the version.
+// count, nor one from before the environment was rolled back from the version,
+// nor what the environment's gate does not accept.
 func (s *State) approvers(e Environment, version snapshot.Version) []string {
+	who, _ := s.approvals(e, version)
+	return who
+}
+
+// discounted says which approvals do not count because of the gate, and why.
+func (s *State) discounted(e Environment, version snapshot.Version) string {
+	_, left := s.approvals(e, version)
+	return strings.Join(left, "; ")
+}
+
+func (s *State) approvals(e Environment, version snapshot.Version) (who, left []string) {
 	rolledBack, _ := e.rolledBackFrom(version)
-	byTagger := map[string]string{}
-	for _, a := range s.Approvals {
-		if a.Environment == e.Name && a.Version == version && a.Commit == s.Tags[version] && a.When.After(rolledBack) {
-			byTagger[strings.ToLower(a.Tagger)] = a.Who
+	want := config.ApprovalGate{}
+	for _, g := range e.Gates {
+		if g.Approval != nil {
+			want = *g.Approval
 		}
 	}
-	return slices.Compact(slices.Sorted(maps.Values(byTagger)))
+	byTagger := map[string]string{}
+	for _, a := range s.Approvals {
+		if a.Environment != e.Name || a.Version != version || a.Commit != s.Tags[version] || !a.When.After(rolledBack) {
+			continue
+		}
+		switch {
+		case want.Signers != "" && a.Signer == "":
+			left = append(left, fmt.Sprintf("that of %s does not count: %s", a.Who, a.Unsigned))
+		case want.NotSelf && strings.EqualFold(a.Tagger, a.Author):
+			left = append(left, fmt.Sprintf("that of %s does not count: who wrote the commit cannot approve it", a.Who))
+		default:
+			byTagger[strings.ToLower(cmp.Or(a.Signer, a.Tagger))] = a.Who
+		}
+	}
+	return slices.Compact(slices.Sorted(maps.Values(byTagger))), left
 }
 
 // directlyAfterFirst reports whether the environment takes snapshots from the

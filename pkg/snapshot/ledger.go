@@ -12,7 +12,7 @@ import (
 // Event is what a ledger entry records.
 type Event string
 
-// The events. Later work adds hold, resume and reject.
+// The events.
 const (
 	// EventOpen begins an environment's ledger with an empty tree.
 	EventOpen Event = "open"
@@ -22,7 +22,30 @@ const (
 	EventDeployed Event = "deployed"
 	// EventRollback: the environment points at an older snapshot, on hold.
 	EventRollback Event = "rollback"
+	// EventHold: automation leaves the environment alone until it is resumed.
+	EventHold Event = "hold"
+	// EventFreeze: nobody promotes there until a given time.
+	EventFreeze Event = "freeze"
+	// EventResume ends a hold and a freeze.
+	EventResume Event = "resume"
+	// EventReject: a snapshot is not wanted there, nor in any later environment.
+	EventReject Event = "reject"
+	// EventValidate: somebody has tested a snapshot there, and says how it went.
+	EventValidate Event = "validate"
 )
+
+// Moves reports whether an event makes the environment point at something else.
+func (e Event) Moves() bool { return e == EventPromote || e == EventRollback }
+
+// notes are the events that change nothing that runs: they may come before
+// anything was promoted.
+func (e Event) notes() bool {
+	switch e {
+	case EventHold, EventFreeze, EventResume, EventReject, EventValidate:
+		return true
+	}
+	return false
+}
 
 // Entry is one commit of an environment's ledger. Besides what happened, it
 // carries the environment's whole state, so the newest entry is enough.
@@ -48,8 +71,14 @@ type Entry struct {
 	// Hold is the reason why automation must not move the environment; empty
 	// when it may.
 	Hold string
+	// Frozen is until when nobody promotes there; zero when there is no freeze.
+	Frozen time.Time
+	// About is the snapshot that EventReject and EventValidate speak of, whatever
+	// the environment points at.
+	About Version
 
-	// Gates lists the verdicts at the moment of a promotion.
+	// Gates lists the verdicts at the moment of a promotion, or what EventValidate
+	// says.
 	Gates []Verdict
 	// ApprovedBy lists who approved.
 	ApprovedBy []string
@@ -85,6 +114,12 @@ func (e Entry) Subject() string {
 		return fmt.Sprintf("deployed %s to %s", e.Snapshot, e.Environment)
 	case EventRollback:
 		return fmt.Sprintf("rollback %s to %s", e.Environment, e.Snapshot)
+	case EventHold, EventResume:
+		return fmt.Sprintf("%s %s", e.Event, e.Environment)
+	case EventFreeze:
+		return fmt.Sprintf("freeze %s until %s", e.Environment, timestamp(e.Frozen))
+	case EventReject, EventValidate:
+		return fmt.Sprintf("%s %s in %s", e.Event, e.About, e.Environment)
 	default:
 		return fmt.Sprintf("%s %s to %s", e.Event, e.Snapshot, e.Environment)
 	}
@@ -101,6 +136,8 @@ func (e Entry) Message() string {
 	t.add(trailerSince, timestamp(e.Since))
 	t.add(trailerDeployed, timestamp(e.Deployed))
 	t.add(trailerHold, e.Hold)
+	t.add(trailerFrozen, timestamp(e.Frozen))
+	t.add(trailerAbout, e.About.String())
 	for _, v := range e.Gates {
 		t.add(trailerGate, v.line())
 	}
@@ -123,24 +160,27 @@ func timestamp(t time.Time) string {
 }
 
 // Append makes the commit of a new entry on top of the ledger's tip. target is
-// the snapshot it names. A promotion or rollback also has the snapshot commit
+// the snapshot it names; its tree is empty where nothing was promoted yet. A promotion or rollback also has the snapshot commit
 // as a second parent, so that git itself shows what was merged into the
 // environment. An empty tip begins the ledger with an EventOpen entry first.
 func Append(tip gitrepo.Hash, entry Entry, target Snapshot, identity Identity) (gitrepo.Hash, []gitrepo.Object, error) {
 	who := gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: entry.When}
 	var objects []gitrepo.Object
+	empty, err := gitrepo.NewTree(nil)
+	if err != nil {
+		return "", nil, err
+	}
+	if target.Tree == "" && entry.Event.notes() {
+		target.Tree = empty.ID()
+	}
 	if tip == "" {
-		empty, err := gitrepo.NewTree(nil)
-		if err != nil {
-			return "", nil, err
-		}
 		open := Entry{Event: EventOpen, Environment: entry.Environment, Actor: entry.Actor}
 		root := gitrepo.NewCommit(gitrepo.Commit{Tree: empty.ID(), Author: who, Committer: who, Message: open.Message()})
 		objects = append(objects, empty, root)
 		tip = root.ID()
 	}
 	parents := []gitrepo.Hash{tip}
-	if entry.Event == EventPromote || entry.Event == EventRollback {
+	if entry.Event.Moves() {
 		parents = append(parents, target.ID)
 	}
 	commit := gitrepo.NewCommit(gitrepo.Commit{Tree: target.Tree, Parents: parents, Author: who, Committer: who, Message: entry.Message()})
@@ -179,7 +219,7 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		return fmt.Errorf("ledger commit %s: trailer %s: %w", id.Short(), key, err)
 	}
 	switch e.Event {
-	case EventOpen, EventPromote, EventDeployed, EventRollback:
+	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate:
 	case "":
 		return e, fmt.Errorf("commit %s was not written by Propagator; environment branches must be written by nobody else (protect them)", id.Short())
 	default:
@@ -191,10 +231,12 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		wrong(trailerFrom, e.From.UnmarshalText([]byte(t.Get(trailerFrom)))),
 		wrong(trailerSince, parseTimestamp(&e.Since, t.Get(trailerSince))),
 		wrong(trailerDeployed, parseTimestamp(&e.Deployed, t.Get(trailerDeployed))),
+		wrong(trailerFrozen, parseTimestamp(&e.Frozen, t.Get(trailerFrozen))),
+		wrong(trailerAbout, e.About.UnmarshalText([]byte(t.Get(trailerAbout)))),
 	); err != nil {
 		return e, err
 	}
-	if e.Event != EventOpen && e.Snapshot.IsZero() {
+	if e.Event != EventOpen && !e.Event.notes() && e.Snapshot.IsZero() || (e.Event == EventReject || e.Event == EventValidate) && e.About.IsZero() {
 		return e, fmt.Errorf("ledger commit %s names no snapshot", id.Short())
 	}
 	for _, line := range t.All(trailerGate) {

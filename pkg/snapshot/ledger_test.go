@@ -138,7 +138,7 @@ func TestParseEntryFaults(t *testing.T) {
 	for _, test := range []struct{ name, old, new, want string }{
 		{"not ours", "Propagator-Event: promote\n", "", "commit 1111111 was not written by Propagator; environment branches must be written by nobody else (protect them)"},
 		{"a merge by hand", good, "Merge branch 'main' into environments/stage\n", "commit 1111111 was not written by Propagator; environment branches must be written by nobody else (protect them)"},
-		{"later event", "Event: promote", "Event: resume", `ledger commit 1111111 records the event "resume", which this version does not know; upgrade Propagator`},
+		{"later event", "Event: promote", "Event: sleep", `ledger commit 1111111 records the event "sleep", which this version does not know; upgrade Propagator`},
 		{"bad version", "Snapshot: shop/v1.5.0", "Snapshot: latest", `ledger commit 1111111: trailer Propagator-Snapshot: "latest" is not a snapshot version; write <pipeline>/v<major>.<minor>.<patch>, for instance shop/v1.4.0`},
 		{"bad from", "From: shop/v1.4.0", "From: x", `ledger commit 1111111: trailer Propagator-From: "x" is not a snapshot version; write <pipeline>/v<major>.<minor>.<patch>, for instance shop/v1.4.0`},
 		{"no snapshot", "Propagator-Snapshot: shop/v1.5.0\n", "", "ledger commit 1111111 names no snapshot"},

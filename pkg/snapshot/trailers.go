@@ -27,6 +27,8 @@ const (
 	trailerSince       = "Propagator-Since"
 	trailerDeployed    = "Propagator-Deployed"
 	trailerHold        = "Propagator-Hold"
+	trailerFrozen      = "Propagator-Frozen-Until"
+	trailerAbout       = "Propagator-About"
 	trailerGate        = "Propagator-Gate"
 	trailerApprovedBy  = "Propagator-Approved-By"
 	trailerOverride    = "Propagator-Override"

@@ -77,6 +77,12 @@ func (v Version) NextMinor() Version {
 	return Version{Pipeline: v.Pipeline, Major: v.Major, Minor: v.Minor + 1}
 }
 
+// SameLine reports whether two versions differ in their patch at most: v1.4.0 and
+// v1.4.1 are of one line.
+func (v Version) SameLine(w Version) bool {
+	return v.Pipeline == w.Pipeline && v.Major == w.Major && v.Minor == w.Minor
+}
+
 // NextPatch is the version of the next composed hotfix.
 func (v Version) NextPatch() Version {
 	return Version{Pipeline: v.Pipeline, Major: v.Major, Minor: v.Minor, Patch: v.Patch + 1}

@@ -23,6 +23,8 @@ import (
 const (
 	exitRefused = 3
 	exitFault   = 4
+	// exitTimeOver is for what has not happened in the time given.
+	exitTimeOver = 5
 )
 
 // hinted is an error that knows what to type.
@@ -155,7 +157,15 @@ func diagnose(err error) (code int, hint string) {
 // refusedHint is the reason's help and what to type next.
 func refusedHint(w promotion.Wait) string {
 	hint := w.Reason.Help()
-	next := ""
+	if next := nextFor(w); next != "" {
+		hint += "\nnext: " + next
+	}
+	return strings.TrimSpace(hint)
+}
+
+// nextFor is what to type about something that is not done; empty when waiting
+// is all there is.
+func nextFor(w promotion.Wait) (next string) {
 	switch w.Reason {
 	case promotion.ApprovalMissing:
 		tag := fmt.Sprintf("approve/%s/%s/<you>", w.Environment, w.Version)
@@ -166,17 +176,16 @@ func refusedHint(w promotion.Wait) string {
 		}
 	case promotion.OlderThanCurrent:
 		next = fmt.Sprintf("propagator promote %s %s --rollback --reason '...'", w.Environment, w.Version)
-	case promotion.NotValidated, promotion.SoakNotReached, promotion.AlreadyThere, promotion.HealthUnknown:
+	case promotion.ReleaseInProgress, promotion.OutsideWindow, promotion.EnvFrozen, promotion.GateClosed, promotion.GateUnknown:
+		next = "propagator explain " + strings.TrimSpace(w.Environment+" "+w.Version)
+	case promotion.NotValidated, promotion.SoakNotReached, promotion.AlreadyThere, promotion.HealthUnknown, promotion.Superseded:
 		next = "propagator status"
 	case promotion.EnvOnHold, promotion.ManualPromotion:
 		next = fmt.Sprintf("propagator promote %s %s", w.Environment, w.Version)
-	case promotion.LedgerUnavailable:
+	case promotion.LedgerUnavailable, promotion.Rejected:
 		next = "propagator history " + w.Environment
 	}
-	if next != "" {
-		hint += "\nnext: " + next
-	}
-	return strings.TrimSpace(hint)
+	return next
 }
 
 func missingImageHint(missing *promotion.MissingImageError) string {

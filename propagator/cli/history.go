@@ -30,6 +30,8 @@ type ledgerEntry struct {
 	ApprovedBy   []string     `json:"approvedBy"`
 	Reason       string       `json:"reason,omitempty"`
 	Hold         string       `json:"hold,omitempty"`
+	FrozenUntil  time.Time    `json:"frozenUntil,omitzero"`
+	About        string       `json:"about,omitempty"`
 	Applications []evidence   `json:"applications"`
 	Commit       gitrepo.Hash `json:"commit"`
 }
@@ -110,7 +112,7 @@ func newLedgerEntry(e snapshot.Entry) ledgerEntry {
 	l := ledgerEntry{
 		When: e.When, Event: string(e.Event), Version: e.Snapshot.String(), From: e.From.String(), By: e.Actor,
 		SourceCommit: e.SourceCommit, Gates: verdicts(e.Gates), ApprovedBy: append([]string{}, e.ApprovedBy...),
-		Reason: e.Override, Hold: e.Hold, Applications: []evidence{}, Commit: e.Commit,
+		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Commit: e.Commit,
 	}
 	for _, a := range e.Applications {
 		l.Applications = append(l.Applications, evidence(a))
@@ -131,10 +133,10 @@ func (l ledger) table(w io.Writer) {
 	for _, e := range l.Entries {
 		rows = append(rows, []string{moment(e.When), e.Event, e.Version, e.From, e.By, e.remarks(), e.Commit.Short()})
 	}
-	writeTable(w, []string{"WHEN", "EVENT", "VERSION", "FROM", "BY", "GATES", "COMMIT"}, rows)
+	writeTable(w, []string{"WHEN", "EVENT", "VERSION", "FROM", "BY", "REMARKS", "COMMIT"}, rows)
 }
 
-// remarks are gates and approvals, or the reason for going back.
+// remarks are gates and approvals, and what else an event says.
 func (e ledgerEntry) remarks() string {
 	var all []string
 	for _, gate := range e.Gates {
@@ -142,6 +144,16 @@ func (e ledgerEntry) remarks() string {
 	}
 	if len(e.Gates) == 0 && len(e.ApprovedBy) > 0 {
 		all = append(all, "approved by "+strings.Join(e.ApprovedBy, ", "))
+	}
+	switch snapshot.Event(e.Event) {
+	case snapshot.EventHold:
+		all = append(all, "reason: "+e.Hold)
+	case snapshot.EventFreeze:
+		all = append(all, "until "+moment(e.FrozenUntil))
+	case snapshot.EventReject, snapshot.EventValidate:
+		if e.About != e.Version {
+			all = append(all, "about "+e.About)
+		}
 	}
 	if e.Reason != "" {
 		all = append(all, "reason: "+e.Reason)

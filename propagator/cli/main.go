@@ -45,6 +45,8 @@ const rootExample = `  propagator init                        begin: write propa
   propagator status                      what runs where, and what waits for what
   propagator snapshot create             freeze what Dev runs, save its images
   propagator promote stage               let Stage run the newest snapshot
+  propagator explain prod                why Prod has not got it yet
+  propagator approve prod                agree to it
   propagator history prod                every deployment of Prod, newest first`
 
 const exitCodes = `
@@ -54,6 +56,7 @@ Exit codes:
   2    flags, arguments or propagator.yaml are wrong
   3    refused by a rule of the pipeline; the message has the reason's name
   4    a verification found a fault
+  5    wait: it has not happened in the time given
   130  interrupted; run the command again to continue
 `
 
@@ -82,7 +85,17 @@ func command(env []string, stdout, stderr io.Writer) *cobra.Command {
 		statusCommand(a),
 		historyCommand(a),
 		snapshotCommand(a),
+		planCommand(a),
+		explainCommand(a),
 		promoteCommand(a),
+		approveCommand(a),
+		rollbackCommand(a),
+		holdCommand(a),
+		resumeCommand(a),
+		freezeCommand(a),
+		validateCommand(a),
+		rejectCommand(a),
+		waitCommand(a),
 		renderCommand(a),
 		mirrorCommand(a),
 		doctorCommand(a),

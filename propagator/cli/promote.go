@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -32,10 +33,8 @@ type promoted struct {
 }
 
 func promoteCommand(a *app) *cobra.Command {
-	var (
-		request promotion.Request
-		dryRun  bool
-	)
+	var overrides []string
+	p := promoting{app: a}
 	cmd := &cobra.Command{
 		Use:   "promote ENVIRONMENT [VERSION]",
 		Short: "let an environment run a snapshot",
@@ -43,68 +42,125 @@ func promoteCommand(a *app) *cobra.Command {
 them, and then points the environment at the snapshot, all rules and gates
 permitting. Without a version it takes the newest snapshot that may enter.
 
---rollback goes back to a snapshot that the environment ran before: the newest
-one that was healthy there, or the version given. The environment is then on
-hold: automation leaves it alone until somebody promotes there by hand, and the
-snapshot it was rolled back from comes again only when named.
+--override names a rule that need not hold for this promotion, as explain calls
+it; with a --reason, which is recorded. What is true of the snapshot cannot be
+overridden: that it was healthy in the environment before, that its images are
+there.
+
+--rollback is what propagator rollback does.
 
 It may be interrupted at any time; run again, it continues.`,
 		Example: `  propagator promote stage
   propagator promote prod shop/v0.2.0 --dry-run
   propagator promote prod v0.2.0
-  propagator promote prod --rollback --reason 'payments time out'`,
+  propagator promote prod v0.2.1 --override ENV_FROZEN --reason 'payments time out'`,
 		Args:              arguments(cobra.RangeArgs(1, 2)),
 		ValidArgsFunction: a.complete(completeLedger, completeVersion),
 	}
 	f := cmd.Flags()
-	f.BoolVar(&request.Rollback, "rollback", false, "go back to an older snapshot, and hold the environment there")
-	f.StringVar(&request.Reason, "reason", "", "why; recorded with a rollback")
-	f.BoolVar(&dryRun, "dry-run", false, "say what would be done, write nothing")
-	by := bindActor(f)
+	f.BoolVar(&p.request.Rollback, "rollback", false, "go back to an older snapshot, and hold the environment there")
+	f.StringSliceVar(&overrides, "override", nil, "the `REASON` of a rule that need not hold; wants a --reason")
+	p.bind(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		reason := strings.TrimSpace(request.Reason)
+		reason := strings.TrimSpace(p.request.Reason)
 		switch {
-		case request.Rollback && reason == "":
-			return usageHint("add --reason 'why'", "a rollback is recorded with its reason")
-		case !request.Rollback && reason != "":
-			return usage(cmd, "--reason is recorded with a --rollback only")
+		case len(overrides) > 0 && p.request.Rollback:
+			return usage(cmd, "a rollback needs no --override: no gate is asked")
+		case len(overrides) > 0 && reason == "":
+			return usageHint("add --reason 'why'", "an override is recorded with its reason")
+		case !p.request.Rollback && len(overrides) == 0 && reason != "":
+			return usage(cmd, "--reason is recorded with a --rollback or an --override only")
 		}
-		mode := writing
-		actor, err := a.actor(*by)
-		if dryRun {
-			mode = reading
-		} else if err != nil {
-			return err
-		}
-		s, err := a.open(cmd, mode, actor)
-		if err != nil {
-			return err
-		}
-		ctx := cmd.Context()
-		state, err := s.Observe(ctx)
-		if err != nil {
-			return err
-		}
-		if _, err := ledgerArgument(cmd, state.Pipeline, args[0]); err != nil {
-			return err
-		}
-		request.Environment = args[0]
-		if len(args) > 1 {
-			if request.Version, err = versionArgument(cmd, state.Pipeline, args[1]); err != nil {
-				return err
+		for _, name := range overrides {
+			named := promotion.Reason(strings.ToUpper(strings.TrimSpace(name)))
+			if !named.Overridable() {
+				return usage(cmd, "%s cannot be overridden; these can: %s", named, strings.Join(overridable(), ", "))
 			}
+			p.request.Overrides = append(p.request.Overrides, named)
 		}
-		step, err := promotion.PlanRequest(state, request)
-		if err != nil {
-			return err
-		}
-		result, err := s.promote(ctx, state, step, dryRun)
-		if err != nil {
-			return err
-		}
-		return a.print(result, result.table)
+		return p.run(cmd, args)
 	}
 	return cmd
+}
+
+func overridable() []string {
+	var names []string
+	for _, reason := range promotion.Reasons() {
+		if reason.Overridable() {
+			names = append(names, string(reason))
+		}
+	}
+	return names
+}
+
+func rollbackCommand(a *app) *cobra.Command {
+	p := promoting{app: a, request: promotion.Request{Rollback: true}}
+	cmd := &cobra.Command{
+		Use:   "rollback ENVIRONMENT [VERSION]",
+		Short: "let an environment run an older snapshot again",
+		Long: `rollback goes back to a snapshot that the environment ran before: the newest one
+that was healthy there, or the version given. Its images are in the environment's
+registry already. No gate is asked.
+
+The environment is then on hold: automation leaves it alone until somebody resumes
+it or promotes there by hand, and the snapshot it was rolled back from comes again
+only when named.`,
+		Example: `  propagator rollback prod --reason 'payments time out'
+  propagator rollback prod v0.1.0 --reason 'payments time out' --dry-run`,
+		Args:              arguments(cobra.RangeArgs(1, 2)),
+		ValidArgsFunction: a.complete(completeLedger, completeVersion),
+		RunE:              p.run,
+	}
+	p.bind(cmd.Flags())
+	return cmd
+}
+
+// promoting is what promote and rollback have in common.
+type promoting struct {
+	*app
+	request promotion.Request
+	dryRun  bool
+	by      *string
+}
+
+func (p *promoting) bind(f *pflag.FlagSet) {
+	f.StringVar(&p.request.Reason, "reason", "", "why; recorded")
+	f.BoolVar(&p.dryRun, "dry-run", false, "say what would be done, write nothing")
+	p.by = bindActor(f)
+}
+
+func (p *promoting) run(cmd *cobra.Command, args []string) error {
+	request := p.request
+	if request.Rollback && strings.TrimSpace(request.Reason) == "" {
+		return usageHint("add --reason 'why'", "a rollback is recorded with its reason")
+	}
+	s, err := p.openToWrite(cmd, *p.by, p.dryRun)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	state, err := s.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := ledgerArgument(cmd, state.Pipeline, args[0]); err != nil {
+		return err
+	}
+	request.Environment = args[0]
+	if len(args) > 1 {
+		if request.Version, err = versionArgument(cmd, state.Pipeline, args[1]); err != nil {
+			return err
+		}
+	}
+	step, err := s.PlanRequest(ctx, state, request)
+	if err != nil {
+		return err
+	}
+	result, err := s.promote(ctx, state, step, p.dryRun)
+	if err != nil {
+		return err
+	}
+	return p.print(result, result.table)
 }
 
 func (s *session) promote(ctx context.Context, state *promotion.State, step promotion.Step, dryRun bool) (promoted, error) {
@@ -143,7 +199,7 @@ func (s *session) promote(ctx context.Context, state *promotion.State, step prom
 // nextAfter is what comes after a promotion.
 func nextAfter(p *config.Pipeline, step promotion.Step) string {
 	if step.Rollback {
-		return "propagator promote " + step.Environment
+		return fmt.Sprintf("propagator resume %s --reason '...'", step.Environment)
 	}
 	for _, e := range p.Environments {
 		for _, before := range e.After {
@@ -164,13 +220,9 @@ func (p promoted) table(w io.Writer) {
 		verb = "would have " + verb + " (dry run, nothing was written)"
 	}
 	_, _ = fmt.Fprintln(w, printable(verb))
-	tip := "new"
-	if p.BranchFrom != "" {
-		tip = p.BranchFrom.Short()
-	}
-	branch := fmt.Sprintf("%s %s → %s", p.Branch, tip, p.BranchTo.Short())
+	branch := fmt.Sprintf("%s %s → %s", p.Branch, tipOrNew(p.BranchFrom), p.BranchTo.Short())
 	if p.DryRun {
-		branch = fmt.Sprintf("%s (%s)", p.Branch, tip)
+		branch = fmt.Sprintf("%s (%s)", p.Branch, tipOrNew(p.BranchFrom))
 	}
 	writeFacts(w,
 		fact{"from", p.From},

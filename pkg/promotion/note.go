@@ -1,0 +1,210 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/gate"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// Note is what a person, or a program that tests, says about an environment or
+// about a snapshot there. It becomes an entry of the environment's ledger, and
+// moves nothing.
+type Note struct {
+	// Event is hold, freeze, resume, reject or validate.
+	Event snapshot.Event `json:"event"`
+	// Version that a reject or validate is about. Zero: what the environment
+	// points at.
+	Version snapshot.Version `json:"version,omitzero"`
+	// Passed is what a validate says.
+	Passed bool `json:"passed,omitempty"`
+	// Until is the end of a freeze.
+	Until time.Time `json:"until,omitzero"`
+	// Reason is required but for a validate that passed.
+	Reason string `json:"reason,omitempty"`
+}
+
+// String says in a few words what the note does in an environment.
+func (n Note) String(environment string) string {
+	switch n.Event {
+	case snapshot.EventReject:
+		return fmt.Sprintf("reject %s in %s", n.Version, environment)
+	case snapshot.EventValidate:
+		result := "failed"
+		if n.Passed {
+			result = "passed"
+		}
+		return fmt.Sprintf("validate %s in %s: %s", n.Version, environment, result)
+	case snapshot.EventFreeze:
+		return fmt.Sprintf("freeze %s until %s", environment, n.Until.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%s %s", n.Event, environment)
+}
+
+// PlanNote checks a note against the state and returns the step that writes it.
+// It is pure. A note that changes nothing is refused with a *RefusedError.
+func PlanNote(s *State, environment string, n Note) (Step, error) {
+	e, ok := s.Environment(environment)
+	if !ok {
+		return Step{}, unknownEnvironment(s, environment)
+	}
+	refuse := func(version snapshot.Version, reason Reason, format string, args ...any) (Step, error) {
+		return Step{}, &RefusedError{Wait: Wait{Environment: e.Name, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	}
+	if e.Unreadable != "" {
+		return refuse(snapshot.Version{}, LedgerUnavailable, "%s", e.Unreadable)
+	}
+	n.Reason = strings.TrimSpace(n.Reason)
+	current := e.Current()
+	if n.Reason == "" && (n.Event != snapshot.EventValidate || !n.Passed) {
+		return Step{}, fmt.Errorf("a %s is recorded with its reason; add --reason", n.Event)
+	}
+	switch n.Event {
+	case snapshot.EventHold:
+		if current.Hold != "" {
+			return refuse(current.Snapshot, EnvOnHold, "it is on hold already: %s", current.Hold)
+		}
+	case snapshot.EventFreeze:
+		if !n.Until.After(s.Now) {
+			return Step{}, fmt.Errorf("the freeze would end at %s, which is past", n.Until.UTC().Format(time.RFC3339))
+		}
+		n.Until = n.Until.UTC().Truncate(time.Second)
+	case snapshot.EventResume:
+		if current.Hold == "" && !s.Now.Before(current.Frozen) {
+			return refuse(current.Snapshot, AlreadyThere, "it is neither on hold nor frozen")
+		}
+	case snapshot.EventReject, snapshot.EventValidate:
+		if n.Version.IsZero() {
+			n.Version = current.Snapshot
+		}
+		switch {
+		case n.Version.IsZero():
+			return refuse(n.Version, UnknownSnapshot, "%s points at nothing yet; name a version", e.Name)
+		case s.Tags[n.Version] == "":
+			return refuse(n.Version, UnknownSnapshot, "")
+		}
+		if _, why, rejected := e.rejectedIn(n.Version); rejected && n.Event == snapshot.EventReject {
+			return refuse(n.Version, Rejected, "it is rejected already: %s", why)
+		}
+		if _, proven := e.deployed(n.Version); n.Event == snapshot.EventValidate && n.Passed && !proven {
+			return refuse(n.Version, NotValidated, "%s has no evidence that it was deployed and healthy there, so nobody can have tested it", e.Name)
+		}
+	default:
+		return Step{}, fmt.Errorf("unknown note %q", n.Event)
+	}
+	return Step{Kind: Annotate, Environment: e.Name, Version: n.Version, Reason: n.Reason, Note: &n, by: personByName}, nil
+}
+
+// executeNote writes a note.
+func (e *Engine) executeNote(ctx context.Context, s *State, step Step) error {
+	environment, ok := s.Environment(step.Environment)
+	if !ok || step.Note == nil {
+		return errors.New("there is nothing to note")
+	}
+	var target snapshot.Snapshot
+	if environment.Snapshot != nil {
+		target = *environment.Snapshot
+	}
+	return e.pushEntry(ctx, s, environment, step, target)
+}
+
+// apply makes an entry that carries the environment's state on.
+func (n Note) apply(entry *snapshot.Entry, current snapshot.Entry) {
+	entry.Event, entry.Snapshot, entry.SourceCommit = n.Event, current.Snapshot, current.SourceCommit
+	entry.From, entry.Since, entry.Deployed = current.From, current.Since, current.Deployed
+	entry.Hold, entry.Frozen = current.Hold, current.Frozen
+	switch n.Event {
+	case snapshot.EventHold:
+		entry.Hold = n.Reason
+	case snapshot.EventFreeze:
+		entry.Frozen, entry.Override = n.Until, n.Reason
+	case snapshot.EventResume:
+		entry.Hold, entry.Frozen, entry.Override = "", time.Time{}, n.Reason
+	case snapshot.EventReject:
+		entry.About, entry.Override = n.Version, n.Reason
+	case snapshot.EventValidate:
+		result := gate.Refuse
+		if n.Passed {
+			result = gate.Pass
+		}
+		entry.About, entry.Gates = n.Version, []snapshot.Verdict{{Gate: "validation", Result: string(result), Detail: n.Reason}}
+	}
+}
+
+// validation is what was said last about a snapshot in the environment; false
+// when nobody has said that it passed, or somebody that it did not.
+func (e Environment) validation(version snapshot.Version) (snapshot.Entry, bool) {
+	for _, entry := range e.History {
+		if entry.About == version && (entry.Event == snapshot.EventValidate || entry.Event == snapshot.EventReject) {
+			return entry, entry.Event == snapshot.EventValidate && len(entry.Gates) > 0 && entry.Gates[0].Result == string(gate.Pass)
+		}
+	}
+	return snapshot.Entry{}, false
+}
+
+// rejectedIn returns when and why the snapshot was rejected in the environment,
+// or failed its tests there; false when that was not, or is taken back: by a
+// validation that passed, or by somebody who promoted it by name.
+func (e Environment) rejectedIn(version snapshot.Version) (at time.Time, why string, rejected bool) {
+	for _, entry := range e.History {
+		switch {
+		case entry.Event == snapshot.EventPromote && entry.Snapshot == version:
+			return time.Time{}, "", false
+		case entry.About != version:
+		case entry.Event == snapshot.EventReject:
+			return entry.When, entry.Override, true
+		case entry.Event == snapshot.EventValidate && len(entry.Gates) > 0:
+			if entry.Gates[0].Result == string(gate.Pass) {
+				return time.Time{}, "", false
+			}
+			return entry.When, strings.TrimSuffix("failed its tests: "+entry.Gates[0].Detail, ": "), true
+		}
+	}
+	return time.Time{}, "", false
+}
+
+// Proven returns the newest evidence that the snapshot was deployed in the
+// environment and healthy: the same by which later environments take it. It is
+// nil when there is none yet, and the refusal says that there will be none:
+// somebody rejected the snapshot, the environment was rolled back from it, or
+// something newer took its place before it was proven.
+func (e Environment) Proven(version snapshot.Version) (*snapshot.Entry, *RefusedError) {
+	refuse := func(reason Reason, format string, args ...any) (*snapshot.Entry, *RefusedError) {
+		return nil, &RefusedError{Wait: Wait{Environment: e.Name, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	}
+	if at, why, rejected := e.rejectedIn(version); rejected {
+		return refuse(Rejected, "at %s: %s", at.Format("2006-01-02 15:04 MST"), why)
+	}
+	if at, rolledBack := e.rolledBackFrom(version); rolledBack {
+		return refuse(Rejected, "rolled back from it at %s", at.Format("2006-01-02 15:04 MST"))
+	}
+	if _, proven := e.proof(version); proven {
+		entry, _ := e.deployed(version)
+		return &entry, nil
+	}
+	if current := e.Current().Snapshot; current.Compare(version) > 0 {
+		return refuse(Superseded, "%s has %s by now", e.Name, current)
+	}
+	return nil, nil
+}
+
+// SnapshotOf is the snapshot that was made of a source commit, as far as the
+// newest snapshot and the ledgers know; zero when none is known.
+func (s *State) SnapshotOf(commit gitrepo.Hash) snapshot.Version {
+	if s.Newest != nil && s.Newest.Source == commit {
+		return s.Newest.Lock.Version
+	}
+	for _, e := range s.Environments {
+		for _, entry := range e.History {
+			if entry.SourceCommit == commit {
+				return entry.Snapshot
+			}
+		}
+	}
+	return snapshot.Version{}
+}

@@ -1,0 +1,104 @@
+package promotion
+
+import (
+	"slices"
+
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// Phase is how far a snapshot has come as a release.
+type Phase string
+
+// The phases of a release.
+const (
+	// PhaseOpen: captured, and in no environment yet.
+	PhaseOpen Phase = "open"
+	// PhaseStaged: it entered an environment, and is not proven there.
+	PhaseStaged Phase = "staged"
+	// PhaseValidated: it was deployed and healthy there.
+	PhaseValidated Phase = "validated"
+	// PhaseReleased: it was deployed and healthy in every environment after that one.
+	PhaseReleased Phase = "released"
+	// PhaseRejected: somebody rejected it, or the environment was rolled back from it.
+	PhaseRejected Phase = "rejected"
+	// PhaseSuperseded: something newer took its place before it was released.
+	PhaseSuperseded Phase = "superseded"
+)
+
+// underWay reports whether an environment that keeps releases keeps this one.
+func (p Phase) underWay() bool { return p == PhaseStaged || p == PhaseValidated }
+
+// Phase is how far a snapshot has come, seen from the environments that are next
+// to the first one: the furthest of them counts.
+func (s *State) Phase(version snapshot.Version) Phase {
+	order := []Phase{PhaseOpen, PhaseSuperseded, PhaseRejected, PhaseStaged, PhaseValidated, PhaseReleased}
+	furthest := PhaseOpen
+	for _, e := range s.Environments {
+		if !directlyAfterFirst(s.Pipeline, e.Environment) {
+			continue
+		}
+		phase, _ := s.phase(e, version)
+		if slices.Index(order, phase) > slices.Index(order, furthest) {
+			furthest = phase
+		}
+	}
+	return furthest
+}
+
+// phase is how far a snapshot has come from an environment on, and which of the
+// environments after it do not have it yet.
+func (s *State) phase(e Environment, version snapshot.Version) (Phase, []string) {
+	if version.IsZero() {
+		return PhaseOpen, nil
+	}
+	if e.refused(version) {
+		return PhaseRejected, nil
+	}
+	var missing []string
+	for _, name := range s.Pipeline.Downstream(e.Name) {
+		after, ok := s.Environment(name)
+		if !ok || name == e.Name {
+			continue
+		}
+		if after.refused(version) {
+			return PhaseRejected, nil
+		}
+		if !after.reached(version) {
+			missing = append(missing, name)
+		}
+	}
+	_, proven := e.proof(version)
+	current := e.Current().Snapshot
+	switch {
+	case proven && len(missing) == 0:
+		return PhaseReleased, nil
+	case version.Compare(current) < 0, current != version && e.entered(version):
+		return PhaseSuperseded, missing
+	case current != version:
+		return PhaseOpen, missing
+	case proven:
+		return PhaseValidated, missing
+	}
+	return PhaseStaged, missing
+}
+
+// refused reports whether somebody rejected the version here, or went back from
+// it.
+func (e Environment) refused(version snapshot.Version) bool {
+	_, _, rejected := e.rejectedIn(version)
+	_, rolledBack := e.rolledBackFrom(version)
+	return rejected || rolledBack
+}
+
+// entered reports whether the environment ever pointed at the version.
+func (e Environment) entered(version snapshot.Version) bool {
+	return slices.ContainsFunc(e.History, func(entry snapshot.Entry) bool { return entry.Snapshot == version })
+}
+
+// reached reports whether the environment has proven the version, or one that
+// came after it.
+func (e Environment) reached(version snapshot.Version) bool {
+	return slices.ContainsFunc(e.History, func(entry snapshot.Entry) bool {
+		return entry.Event == snapshot.EventDeployed && entry.Snapshot.Compare(version) >= 0
+	})
+}
