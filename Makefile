@@ -92,12 +92,17 @@ e2e-tools: ## build Kubernetes, Argo CD and the other programs of the end-to-end
 # keeps it after the run; e2e/doc.go has more.
 e2e: export PROPAGATOR_E2E_ARGOCD = $(ARGOCD)
 e2e: ## run the end-to-end suite: make e2e ARGOCD=v3.5.7 E2E_RUN=TestName
-	$(GO) run ./e2e/internal/cmd/scenarios $(if $(E2E_SUITES),-suites $(E2E_SUITES)) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)' $(if $(E2E_RUN),,-packages ./e2e/internal/...)
+	$(GO) run ./e2e/internal/cmd/scenarios $(if $(E2E_SUITES),-suites $(E2E_SUITES)) -run '$(E2E_RUN)' -skip '$(E2E_SKIP)'
+
+.PHONY: e2e-kit
+e2e-kit: ## test what the end-to-end suite is made of: its cluster, git server, registries
+	$(GO) test -tags e2e -count=1 -timeout 30m -p 1 ./e2e/internal/...
 
 .PHONY: e2e-all
 # As root on Linux, with containerd, runc and containernetworking-plugins.
 e2e-all: export PROPAGATOR_E2E_REALNODE = 1
 e2e-all: ## run the end-to-end suite with each Argo CD, the real node included
+	$(MAKE) e2e-kit
 	$(MAKE) e2e ARGOCD=v2.14.21
 	$(MAKE) e2e ARGOCD=v3.5.7
 

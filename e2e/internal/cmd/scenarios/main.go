@@ -2,7 +2,7 @@
 // two processors in several suites at once, each with a Kubernetes and an Argo CD
 // of its own: many of them kill what others would need.
 //
-//	go run ./e2e/internal/cmd/scenarios [-suites 1] [-run regexp] [-skip regexp] [-packages path]
+//	go run ./e2e/internal/cmd/scenarios [-suites 1] [-run regexp] [-skip regexp]
 //
 // Every suite goes through the same list, and plays what no other has begun. The
 // exit code is 0 if each scenario passed, or was skipped for a reason of its own,
@@ -47,7 +47,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	suites := flags.Int("suites", max(1, min(runtime.NumCPU()/2, 4)), "how many suites play at once; each keeps two processors busy and takes about 2.5 GiB of memory")
 	only := flags.String("run", "", "play the scenarios that match only")
 	skip := flags.String("skip", "", "do not play those that match")
-	packages := flags.String("packages", "", "test these packages meanwhile, one after the other: ./e2e/internal/...")
 	timeout := flags.Duration("timeout", time.Hour, "end everything after this time")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -96,11 +95,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		output := r.suite(i + 1)
 		c.Stdout, c.Stderr = output, output
 		running.Go(func() { output.ended(c.Run()) })
-	}
-	if *packages != "" {
-		// One package at a time, since some of them start a cluster of their own.
-		c := exec.CommandContext(ctx, "go", "test", "-tags", "e2e", "-count=1", "-timeout="+timeout.String(), "-p=1", *packages)
-		running.Go(func() { r.packages(c.CombinedOutput()) })
 	}
 	running.Wait()
 	if err := ctx.Err(); err != nil {

@@ -45,7 +45,7 @@ type output struct {
 }
 
 // claimedByAnother is what a scenario says that another suite plays.
-const claimedByAnother = "another suite has begun it"
+const claimedByAnother = "another suite plays it"
 
 var resultLine = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((\S+)\)`)
 
@@ -95,21 +95,6 @@ func (r *report) add(name string, is result, said []string) {
 	_, _ = fmt.Fprintf(r.out, "%7s  %s  %-48s %9s  suite %d\n", time.Since(r.begin).Round(time.Second), is.word, name, is.took, is.suite)
 	for _, line := range said {
 		_, _ = fmt.Fprintf(r.out, "         %s\n", line)
-	}
-}
-
-// packages takes the end of "go test" of other packages.
-func (r *report) packages(output []byte, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, _ = fmt.Fprintf(r.out, "%7s  packages\n", time.Since(r.begin).Round(time.Second))
-	for line := range strings.Lines(string(output)) {
-		if err != nil || strings.HasPrefix(line, "ok") {
-			_, _ = fmt.Fprintf(r.out, "         %s", line)
-		}
-	}
-	if err != nil {
-		r.faults = append(r.faults, fmt.Sprintf("packages: %v", err))
 	}
 }
 
