@@ -38,6 +38,9 @@ func (r *report) checkEnvironments(p *Pipeline) {
 		r.check(path+".path", e.Path, pathFault)
 		r.checkRole(p, e, path)
 		r.checkGates(e.Gates, path+".gates")
+		if e.OnFailure != nil {
+			r.checkLasts(path+".onFailure.after", e.OnFailure.After, 0)
+		}
 		r.checkSoak(p, e, path)
 		r.checkDestinations(e, path)
 		r.checkApplications(e, path)
@@ -78,7 +81,7 @@ func (r *report) checkRole(p *Pipeline, e *Environment, path string) {
 		return
 	}
 	const why = "%s is the first environment (it has no after): it follows the source branch and is never promoted to; remove %s"
-	for _, name := range []string{"branch", "promote", "admit", "gates"} {
+	for _, name := range []string{"branch", "promote", "admit", "onFailure", "gates"} {
 		if r.written(path+"."+name) && !r.faulty[path+"."+name] {
 			r.add(path+"."+name, why, clip(e.Name), name)
 		}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/robfig/cron/v3"
 )
 
 func (r *report) checkGates(gates []Gate, path string) {
@@ -54,6 +56,7 @@ func (r *report) checkGate(g Gate, at string) {
 		r.checkLasts(at+".soak", g.Soak.For, 0)
 	}
 	if w := g.Window; w != nil {
+		r.check(at+".window.cron", w.Cron, cronFault)
 		r.checkLasts(at+".window.duration", w.Duration, 0)
 		r.checkTimezone(at+".window.timezone", w.Timezone)
 	}
@@ -93,6 +96,7 @@ func (r *report) checkFreeze(f *FreezeGate, at string) {
 	case repeated && (f.Cron == "" || f.Duration == 0):
 		r.add(at, "cron and duration belong together; give both")
 	case repeated:
+		r.check(at+".cron", f.Cron, cronFault)
 		r.checkLasts(at+".duration", f.Duration, 0)
 	case f.From == "" || f.Until == "":
 		r.add(at, "says no time; give cron and duration, or from and until")
@@ -115,6 +119,14 @@ func (r *report) checkTimezone(at, name string) {
 	if _, err := time.LoadLocation(name); err != nil || name == "Local" {
 		r.add(at, "%s is not a time zone such as Europe/Berlin or UTC", quote(name))
 	}
+}
+
+// cronFault says what is wrong with the times of a window or freeze.
+func cronFault(text string) string {
+	if _, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(text); err != nil {
+		return fmt.Sprintf("%s does not name times as cron does, such as \"0 9 * * 1-5\": %v", quote(text), err)
+	}
+	return ""
 }
 
 // webFault says what is wrong with an address of the web.

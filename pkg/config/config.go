@@ -7,6 +7,8 @@
 // guessed and nothing is read from the process's environment.
 package config
 
+import "time"
+
 // File is the configuration's name at the root of the repository.
 const File = "propagator.yaml"
 
@@ -119,6 +121,29 @@ const (
 	Manual PromoteMode = "manual"
 )
 
+// OnFailure says what is done about a deployment that has definitely failed: a
+// sync that Argo CD could not apply, an image that no node can pull, or an
+// Application that is Degraded.
+type OnFailure struct {
+	// After is how long the environment has pointed at the snapshot by then.
+	// Default: 10m.
+	After time.Duration
+	// Do is FailureHold or FailureRollback.
+	Do FailureAction
+}
+
+// FailureAction is what is done about a failed deployment.
+type FailureAction string
+
+// The values of FailureAction.
+const (
+	// FailureHold: automation leaves the environment alone.
+	FailureHold FailureAction = "hold"
+	// FailureRollback: back to the newest snapshot that was healthy there, and
+	// hold; only hold if there is none.
+	FailureRollback FailureAction = "rollback"
+)
+
 // AdmitMode says what may enter an environment while it has a snapshot that has
 // not got to the environments after it.
 type AdmitMode string
@@ -158,6 +183,9 @@ type Environment struct {
 	Promote PromoteMode
 	// Admit is AdmitLatest or AdmitRelease. Default: latest.
 	Admit AdmitMode
+	// OnFailure is what happens when a deployment fails. Nil: nothing; it waits
+	// for people, or for the next snapshot.
+	OnFailure *OnFailure
 	// Gates must all pass before a promotion.
 	Gates []Gate
 	// Destinations are the clusters and namespaces its Applications go to.

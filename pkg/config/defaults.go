@@ -1,6 +1,9 @@
 package config
 
-import "path"
+import (
+	"path"
+	"time"
+)
 
 // DockerHub is the canonical host of images without one, and dockerHubEndpoint
 // where its API really answers: docker.io itself serves a web site.
@@ -8,6 +11,10 @@ const (
 	DockerHub         = "docker.io"
 	dockerHubEndpoint = "https://index.docker.io"
 )
+
+// defaultFailureAfter is how long a deployment may fail before something is done
+// about it: Kubernetes takes ten minutes to call a Deployment hopeless.
+const defaultFailureAfter = 10 * time.Minute
 
 // fillDefaults sets what the file leaves out. It runs before the checks, so
 // that a default which does not work is reported as well.
@@ -71,9 +78,6 @@ func (g Gate) fillDefaults() {
 	}
 	if g.Freeze != nil {
 		setDefault(&g.Freeze.Timezone, "UTC")
-	}
-	if g.Prometheus != nil {
-		setDefault(&g.Prometheus.Empty, "wait")
 	}
 	if g.HTTP != nil {
 		setDefault(&g.HTTP.Method, "GET")

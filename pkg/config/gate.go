@@ -84,8 +84,11 @@ type WindowGate struct {
 type FreezeGate struct {
 	Cron     string
 	Duration time.Duration
-	From     string
-	Until    string
+	// From and Until are days, times of the clock in Timezone, or moments of
+	// RFC 3339.
+	From  string
+	Until string
+	// Timezone such as Europe/Berlin. Default: UTC.
 	Timezone string
 	// Reason is told to those who wait.
 	Reason string
@@ -97,7 +100,8 @@ type PrometheusGate struct {
 	Query  string
 	// Pass is a comparison that every value has to satisfy: "< 0.01".
 	Pass string
-	// Empty is what an answer without values means: wait, the default, or pass.
+	// Empty is what an answer without values means: wait or pass. Default: it is
+	// unknown.
 	Empty string
 }
 

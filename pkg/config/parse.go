@@ -102,6 +102,7 @@ func environmentFields(d *decoder, e *Environment) []field {
 		required("registry", d.text(&e.Registry)),
 		optional("promote", oneOf(d, &e.Promote, Auto, Manual)),
 		optional("admit", oneOf(d, &e.Admit, AdmitLatest, AdmitRelease)),
+		optional("onFailure", pointerOf(d, &e.OnFailure, OnFailure{After: defaultFailureAfter}, onFailureFields)),
 		optional("gates", d.list(func(v value) {
 			var gate Gate
 			if v.node != nil && d.filled(v, "write for instance {approval: {count: 1}} or {soak: 4h}") {
@@ -121,6 +122,13 @@ func environmentFields(d *decoder, e *Environment) []field {
 	}
 }
 
+func onFailureFields(d *decoder, o *OnFailure) []field {
+	return []field{
+		optional("after", d.duration(&o.After)),
+		required("do", oneOf(d, &o.Do, FailureHold, FailureRollback)),
+	}
+}
+
 func gateFields(d *decoder, g *Gate) []field {
 	return []field{
 		optional("approval", func(v value) {
@@ -135,16 +143,17 @@ func gateFields(d *decoder, g *Gate) []field {
 			g.Soak = &SoakGate{}
 			d.duration(&g.Soak.For)(v)
 		}),
-		optional("window", gateOf(d, &g.Window, WindowGate{}, windowFields)),
-		optional("freeze", gateOf(d, &g.Freeze, FreezeGate{}, freezeFields)),
-		optional("prometheus", gateOf(d, &g.Prometheus, PrometheusGate{}, prometheusFields)),
-		optional("http", gateOf(d, &g.HTTP, HTTPGate{}, httpFields)),
-		optional("plugin", gateOf(d, &g.Plugin, PluginGate{}, pluginFields)),
+		optional("window", pointerOf(d, &g.Window, WindowGate{}, windowFields)),
+		optional("freeze", pointerOf(d, &g.Freeze, FreezeGate{}, freezeFields)),
+		optional("prometheus", pointerOf(d, &g.Prometheus, PrometheusGate{}, prometheusFields)),
+		optional("http", pointerOf(d, &g.HTTP, HTTPGate{}, httpFields)),
+		optional("plugin", pointerOf(d, &g.Plugin, PluginGate{}, pluginFields)),
 	}
 }
 
-// gateOf decodes a gate that begins with defaults.
-func gateOf[T any](d *decoder, into **T, defaults T, fields func(*decoder, *T) []field) func(value) {
+// pointerOf decodes an object that is not there otherwise, and begins with
+// defaults.
+func pointerOf[T any](d *decoder, into **T, defaults T, fields func(*decoder, *T) []field) func(value) {
 	return func(v value) {
 		*into = &defaults
 		d.object(v, "field", fields(d, *into))

@@ -103,12 +103,14 @@ type fault struct {
 	text   string
 	// until is when time alone will have changed it; zero otherwise.
 	until time.Time
+	// failed: it will not come right by itself.
+	failed bool
 }
 
 func (a Application) fault(want Expectation, now time.Time) fault {
 	f := a.missing(want)
 	if settled := a.settled(want); f.text == "" && want.Settle > 0 && now.Before(settled) {
-		return fault{HealthUnknown, fmt.Sprintf("has been healthy for less than %s", want.Settle), settled}
+		return fault{reason: HealthUnknown, text: fmt.Sprintf("has been healthy for less than %s", want.Settle), until: settled}
 	}
 	return f
 }
@@ -132,9 +134,9 @@ func (a Application) missing(want Expectation) fault {
 	case a.Phase == "":
 		return unknown("was never synced", a.Condition)
 	case a.Phase == "Failed" || a.Phase == "Error":
-		return fault{reason: SyncFailed, text: "last operation is " + a.Phase + said(a.Message, a.Condition)}
+		return fault{reason: SyncFailed, failed: true, text: "last operation is " + a.Phase + said(a.Message, a.Condition)}
 	case a.Phase != "Succeeded" && a.Live.notPulled() != "":
-		return fault{reason: ImageNotPulled, text: "cannot start: " + a.Live.notPulled()}
+		return fault{reason: ImageNotPulled, failed: true, text: "cannot start: " + a.Live.notPulled()}
 	case a.Phase != "Succeeded":
 		return unknown("last operation is "+a.Phase, a.Message)
 	case a.FinishedAt.IsZero():
@@ -154,9 +156,11 @@ func (a Application) missing(want Expectation) fault {
 	case a.ReconciledAt.Before(a.FinishedAt):
 		return unknown("not reconciled since the operation finished")
 	case a.Health != "Healthy" && a.Live.notPulled() != "":
-		return fault{reason: ImageNotPulled, text: "is " + orUnknown(a.Health) + ": " + a.Live.notPulled()}
+		return fault{reason: ImageNotPulled, failed: true, text: "is " + orUnknown(a.Health) + ": " + a.Live.notPulled()}
 	case a.Health != "Healthy":
-		return unknown("is "+orUnknown(a.Health), a.HealthMessage, a.Live.trouble(), a.Condition)
+		f := unknown("is "+orUnknown(a.Health), a.HealthMessage, a.Live.trouble(), a.Condition)
+		f.failed = a.Health == "Degraded"
+		return f
 	}
 	return a.Live.fault()
 }

@@ -121,11 +121,8 @@ func Plan(s *State) Decision {
 		d.add(planRecord(s, e))
 	}
 	d.Waits = append(d.Waits, s.TagWaits...)
-	d.Steps = append(d.Steps, planTags(s)...)
-	switch {
-	case s.Candidate != nil && !slices.ContainsFunc(s.Tagged, func(c Candidate) bool { return c.Commit == s.Candidate.Commit }):
-		d.Steps = append(d.Steps, planCapture(s))
-	case s.Candidate == nil && s.CandidateWait.Reason != "":
+	d.Steps = append(d.Steps, planCaptures(s)...)
+	if s.Candidate == nil && s.CandidateWait.Reason != "" {
 		d.Waits = append(d.Waits, s.CandidateWait)
 	}
 	for _, e := range s.Environments {
@@ -150,8 +147,14 @@ func (d *Decision) add(step *Step, wait *Wait) {
 	}
 }
 
-func planCapture(s *State) Step {
-	return captureStep(s, s.Candidate.Commit, s.nextVersion())
+// planCaptures captures what people's tags ask for, and what the first
+// environment runs.
+func planCaptures(s *State) []Step {
+	steps := planTags(s)
+	if s.Candidate != nil && !slices.ContainsFunc(s.Tagged, func(c Candidate) bool { return c.Commit == s.Candidate.Commit }) {
+		steps = append(steps, captureStep(s, s.Candidate.Commit, s.nextVersion()))
+	}
+	return steps
 }
 
 // planTags captures every tag, lowest version first. Only the highest enters an
@@ -193,9 +196,37 @@ func planRecord(s *State, e Environment) (*Step, *Wait) {
 	}
 	seen := e.look(s)
 	if seen.missing != "" {
-		return nil, &Wait{Environment: e.Name, Version: current.Snapshot.String(), Reason: seen.reason, Detail: seen.missing, Until: seen.until}
+		step, due := planFailure(s, e, seen)
+		if !due.IsZero() {
+			seen.until = due
+		}
+		return step, &Wait{Environment: e.Name, Version: current.Snapshot.String(), Reason: seen.reason, Detail: seen.missing, Until: seen.until}
 	}
 	return &Step{Kind: Record, Environment: e.Name, Version: current.Snapshot, Evidence: seen.evidence}, nil
+}
+
+// planFailure does what the configuration wants about a deployment that has
+// failed. Until that is due it returns when it will be.
+func planFailure(s *State, e Environment, seen sight) (step *Step, due time.Time) {
+	current := e.Current()
+	if e.OnFailure == nil || seen.failed == "" || current.Hold != "" {
+		return nil, time.Time{}
+	}
+	if due = current.Since.Add(e.OnFailure.After); s.Now.Before(due) {
+		return nil, due
+	}
+	newer, _, ask := planPromotion(s, e)
+	captured := slices.ContainsFunc(planCaptures(s), func(step Step) bool { return slices.Contains(step.Into, e.Name) })
+	if newer != nil || ask != nil || captured {
+		return nil, time.Time{} // what comes next may be the correction
+	}
+	reason := fmt.Sprintf("not deployed after %s: %s", e.OnFailure.After, seen.failed)
+	if e.OnFailure.Do == config.FailureRollback {
+		if back, err := planRollback(s, e, Request{Environment: e.Name, Rollback: true, Reason: reason}); err == nil {
+			return &back, time.Time{}
+		}
+	}
+	return &Step{Kind: Annotate, Environment: e.Name, Version: current.Snapshot, Reason: reason, Note: &Note{Event: snapshot.EventHold, Reason: reason}}, time.Time{}
 }
 
 // sight is what the Applications of an environment prove about the snapshot it
@@ -210,6 +241,8 @@ type sight struct {
 	reason  Reason
 	// until is when time alone will have changed that; zero otherwise.
 	until time.Time
+	// failed is the first Application that will not come right by itself.
+	failed string
 }
 
 // look asks every Application of the environment.
@@ -226,7 +259,14 @@ func (e Environment) look(s *State) sight {
 		}
 		a := e.Applications[i]
 		if fault := a.fault(want, s.Now); fault.text != "" {
-			return sight{reason: fault.reason, missing: fmt.Sprintf("Application %s %s", a.Name, fault.text), until: fault.until}
+			text := fmt.Sprintf("Application %s %s", a.Name, fault.text)
+			if fault.failed {
+				return sight{reason: fault.reason, missing: text, failed: text}
+			}
+			if seen.missing == "" {
+				seen.reason, seen.missing, seen.until = fault.reason, text, fault.until
+			}
+			continue
 		}
 		seen.since = later(seen.since, a.HealthSince)
 		seen.evidence = append(seen.evidence, snapshot.Evidence{

@@ -44,9 +44,13 @@ type argoCD struct {
 
 	poked chan struct{}
 
-	mu           sync.Mutex // guards applications and faults
+	mu           sync.Mutex // guards the fields below
 	applications map[string]*application
 	faults       []error
+	// sick is the environment whose Applications do not become healthy.
+	sick string
+	// silent: no notification is sent.
+	silent bool
 }
 
 // application is an Application and what it last applied.
@@ -86,6 +90,13 @@ func (a *argoCD) Refresh(context.Context, promotion.Application, bool) error { r
 
 // Terminate implements promotion.Applications. No operation is tried again here.
 func (a *argoCD) Terminate(context.Context, promotion.Application, gitrepo.Hash) error { return nil }
+
+// set changes how Argo CD behaves from now on.
+func (a *argoCD) set(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
 
 // run is the ApplicationSet controller's loop.
 func (a *argoCD) run(ctx context.Context) {
@@ -258,8 +269,15 @@ func (a *argoCD) apply(ctx context.Context, app *application, revision gitrepo.H
 		}
 	}
 	a.mu.Lock()
+	if a.sick != "" && s.Environment == a.sick {
+		s.Health, s.HealthMessage = "Degraded", "its Deployment exceeded its progress deadline"
+	}
 	a.applications[s.Name] = app
+	silent := a.silent
 	a.mu.Unlock()
+	if silent {
+		return nil
+	}
 	return a.notify(ctx, *s)
 }
 
@@ -284,7 +302,11 @@ func (a *argoCD) notify(ctx context.Context, s promotion.Application) error {
 }
 
 func (a *argoCD) post(ctx context.Context, url string, body []byte, want int) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	return a.ask(ctx, http.MethodPost, url, body, want)
+}
+
+func (a *argoCD) ask(ctx context.Context, method, url string, body []byte, want int) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,14 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/fleeting-taas/propagator/notifications-hook/hook"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
@@ -57,6 +59,12 @@ func (w *world) play(ctx context.Context) error {
 				return "", err
 			}
 			return w.deployed(ctx, "prod", w.version(2))
+		}},
+		{"CI builds a broken service; Stage is not healthy, so Prod does not get it; alice rejects it", func(ctx context.Context) (string, error) {
+			return w.broken(ctx, w.version(3))
+		}},
+		{"the correction reaches Stage, although no notification is sent", func(ctx context.Context) (string, error) {
+			return w.corrected(ctx, w.version(4))
 		}},
 		{"Prod is rolled back, and automation leaves it there", func(ctx context.Context) (string, error) {
 			return w.rollBack(ctx, "prod", w.version(1))
@@ -144,6 +152,65 @@ func (w *world) deployed(ctx context.Context, environment string, version snapsh
 		}
 	}
 	return fmt.Sprintf("%d Applications, %d images by digest", len(running), len(images)), nil
+}
+
+// broken releases something that does not become healthy in Stage. It waits until
+// the hook says so, and lets a person reject it.
+func (w *world) broken(ctx context.Context, version snapshot.Version) (string, error) {
+	w.argo.set(func() { w.argo.sick = "stage" })
+	if _, err := w.bump(ctx, 0, 1); err != nil {
+		return "", err
+	}
+	if _, err := w.captured(ctx, version); err != nil {
+		return "", err
+	}
+	var seen promotion.Wait
+	err := w.wait(ctx, "reason why "+version.String()+" is not deployed", func(ctx context.Context) (bool, error) {
+		answer, err := w.argo.ask(ctx, http.MethodGet, w.argo.hookURL+"/api/v1/status", nil, http.StatusOK)
+		if err != nil {
+			return false, err
+		}
+		var all []hook.Status
+		if err := json.Unmarshal(answer, &all); err != nil || len(all) == 0 {
+			return false, err
+		}
+		for _, wait := range all[0].Waits {
+			if wait.Environment == "stage" && wait.Version == version.String() && strings.Contains(wait.Detail, "Degraded") {
+				seen = wait
+			}
+		}
+		return seen.Reason != "", nil
+	})
+	if err != nil {
+		return "", err
+	}
+	state, err := w.person.Observe(ctx)
+	if err != nil {
+		return "", err
+	}
+	prod, _ := state.Environment("prod")
+	if prod.Current().Snapshot == version {
+		return "", fmt.Errorf("prod has %s, which was never healthy in stage", version)
+	}
+	step, err := promotion.PlanNote(state, "stage", promotion.Note{Event: snapshot.EventReject, Version: version, Reason: "it does not become healthy"})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: %s", seen.Reason, seen.Detail), w.person.Execute(ctx, state, step)
+}
+
+// corrected releases something healthy while Argo CD's notifications controller
+// does not work: the hook finds out by looking.
+func (w *world) corrected(ctx context.Context, version snapshot.Version) (string, error) {
+	w.argo.set(func() { w.argo.sick, w.argo.silent = "", true })
+	defer w.argo.set(func() { w.argo.silent = false })
+	if _, err := w.bump(ctx, 1, 2); err != nil {
+		return "", err
+	}
+	if _, err := w.captured(ctx, version); err != nil {
+		return "", err
+	}
+	return w.deployed(ctx, "stage", version)
 }
 
 func (w *world) switchOff(context.Context) (string, error) {

@@ -217,7 +217,7 @@ func (w *world) startPrograms(ctx context.Context, branch string, open gitrepo.O
 		Pipelines: []hook.Pipeline{{Open: open, Engine: &promotion.Engine{
 			Repo: repo, Registries: w.endpoints, Branch: branch, Applications: w.argo, Actor: "propagator", Log: log,
 		}}},
-		Tokens: tokens, Interval: 30 * time.Second, Service: loopback, Log: log,
+		Tokens: tokens, Interval: lookAgain, Service: loopback, Log: log,
 	})
 	if err != nil {
 		return err
@@ -231,6 +231,10 @@ func (w *world) startPrograms(ctx context.Context, branch string, open gitrepo.O
 	w.spawn(ctx, work.Serve)
 	return nil
 }
+
+// lookAgain is how often the hook looks without being told, so that the story
+// need not wait a minute.
+const lookAgain = 2 * time.Second
 
 // startSidecar serves the plugin on a socket of its own and returns its path.
 func (w *world) startSidecar(ctx context.Context) (string, error) {
