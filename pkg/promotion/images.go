@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
@@ -124,4 +125,63 @@ func (e *Engine) VerifyImages(ctx context.Context, p *config.Pipeline, lock *sna
 		err = fmt.Errorf("%s: %w", MirrorIncomplete, err)
 	}
 	return report, err
+}
+
+// Restore makes a snapshot's images complete in the environment's registry again,
+// when that has lost them: from the registry of the environment before, or else
+// from whichever registry of the pipeline still has them, which by their digests
+// are the same. It returns the name of the registry that gave them; empty when
+// nothing was missing.
+func (e *Engine) Restore(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (from string, report mirror.Report, err error) {
+	report, err = e.VerifyImages(ctx, p, lock, environment)
+	if err == nil || ctx.Err() != nil {
+		return "", report, err
+	}
+	home, err := e.Registries.Open(p.Registries[environment.Registry])
+	if err != nil {
+		return "", report, err
+	}
+	images, err := e.mirrorList(p, lock, environment, false)
+	if err != nil {
+		return "", report, err
+	}
+	var failed []error
+	for _, name := range sourcesFor(p, environment) {
+		source, err := e.Registries.Open(p.Registries[name])
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		for i := range images {
+			images[i].Source, images[i].SourceRepo = source, images[i].TargetRepo
+		}
+		copied, err := mirror.Copy(ctx, home, images, mirror.Options{Concurrency: e.Concurrency})
+		if err == nil {
+			return name, copied, nil
+		}
+		report = copied
+		failed = append(failed, fmt.Errorf("from %s: %w", name, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return "", report, fmt.Errorf("%s: %w", MirrorIncomplete, errors.Join(failed...))
+}
+
+// sourcesFor are the registries from which an environment's images can be had,
+// the most likely one first.
+func sourcesFor(p *config.Pipeline, environment config.Environment) []string {
+	names := []string{sourceOf(p, environment).Registry}
+	for _, other := range p.Environments {
+		if !other.First() {
+			names = append(names, other.Registry)
+		}
+	}
+	var sources []string
+	for _, name := range names {
+		if name != environment.Registry && !slices.Contains(sources, name) {
+			sources = append(sources, name)
+		}
+	}
+	return sources
 }

@@ -41,7 +41,7 @@ func TestDocs(t *testing.T) {
 	walk(command(nil, io.Discard, io.Discard))
 	for _, result := range []any{
 		pipelineStatus{}, ledger{}, snapshotList{}, snapshotDetails{}, created{}, verification{}, promoted{}, mirrorReport{}, examined{},
-		annotated{}, approved{}, explanation{}, planned{}, waited{},
+		annotated{}, approved{}, explanation{}, planned{}, waited{}, recovery{},
 	} {
 		for _, field := range fields(reflect.TypeOf(result)) {
 			if !strings.Contains(docs, "`"+field+"`") {

@@ -98,6 +98,7 @@ func command(env []string, stdout, stderr io.Writer) *cobra.Command {
 		waitCommand(a),
 		renderCommand(a),
 		mirrorCommand(a),
+		recoverCommand(a),
 		doctorCommand(a),
 		demo.Command(stdout, stderr),
 		versionCommand(a),
