@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleeting-taas/propagator/pkg/gates"
+	"github.com/fleeting-taas/propagator/pkg/githost"
 	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 	registryremote "github.com/fleeting-taas/propagator/pkg/registry/remote"
@@ -44,7 +46,9 @@ func Main(ctx context.Context, args, env []string, stdout, stderr io.Writer, con
 type settings struct {
 	git          gitremote.Flags
 	registries   registryremote.Set
+	gates        gates.Set
 	tokens       service.TokenOptions
+	webhooks     string // the file of the secrets
 	service      service.Options
 	interval     time.Duration
 	timeout      time.Duration
@@ -69,8 +73,9 @@ func command(env []string, stderr io.Writer, connect Connect) *cobra.Command {
 		Use:   "notifications-hook",
 		Short: "promote snapshots from environment to environment",
 		Long: `notifications-hook looks at its pipelines whenever Argo CD reports a sync
-(POST /api/v1/argocd), when an Application changes, when somebody asks it to
-(POST /api/v1/wake), and once per --interval. It captures what Dev runs, mirrors images, promotes to the next
+(POST /api/v1/argocd), when an Application changes, when a git host reports a
+push (POST /api/v1/webhook), when somebody asks it to (POST /api/v1/wake), and
+once per --interval. It captures what Dev runs, mirrors images, promotes to the next
 environment and records what was deployed. All state is in Git and the
 registries; any number of replicas may run.
 
@@ -100,7 +105,9 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 	f := cmd.Flags()
 	s.git.Bind(f, true)
 	s.registries.Bind(f)
+	s.gates.Bind(f)
 	s.tokens.Bind(f)
+	f.StringVar(&s.webhooks, flagWebhookSecretFile, "", "`file` with the secret(s) that git hosts share with this program, one a line; without it POST /api/v1/webhook answers 404")
 	s.service.Bind(f)
 	f.DurationVar(&s.interval, "interval", time.Minute, "how often each pipeline is looked at without an event")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Minute, "limit for one look at a pipeline, mirroring included")
@@ -138,11 +145,17 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 	if err != nil {
 		return nil, err
 	}
+	var secrets *githost.Secrets
+	if s.webhooks != "" {
+		if secrets, err = githost.SecretsFile(s.webhooks); err != nil {
+			return nil, fmt.Errorf("--%s: %w", flagWebhookSecretFile, err)
+		}
+	}
 	cluster, err := connect(s.kubeconfig, s.namespace, log)
 	if err != nil {
 		return nil, err
 	}
-	c := Config{Tokens: tokens, Interval: s.interval, Timeout: s.timeout, Service: s.service, Log: log}
+	c := Config{Tokens: tokens, Webhooks: secrets, Interval: s.interval, Timeout: s.timeout, Service: s.service, Log: log}
 	if s.watch {
 		c.Watch = cluster.Watch
 	}
@@ -152,7 +165,7 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 			return nil, err
 		}
 		c.Pipelines = append(c.Pipelines, Pipeline{Open: open, Engine: &promotion.Engine{
-			Repo: repo, Registries: &s.registries, Branch: s.git.Branch, Applications: cluster.Applications, Live: cluster.Live,
+			Repo: repo, Registries: &s.registries, Gates: &s.gates, Branch: s.git.Branch, Applications: cluster.Applications, Live: cluster.Live,
 			Environments: s.environments, Settle: s.settled(), Actor: "propagator", Log: log,
 		}})
 	}

@@ -4,12 +4,13 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics of the hook; the names are documented in docs/operations.md.
 type metrics struct {
-	events  *prometheus.CounterVec
-	runs    *prometheus.CounterVec
-	steps   *prometheus.CounterVec
-	seconds *prometheus.HistogramVec
-	wakes   *prometheus.CounterVec
-	hops    *prometheus.HistogramVec
+	events   *prometheus.CounterVec
+	webhooks *prometheus.CounterVec
+	runs     *prometheus.CounterVec
+	steps    *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	wakes    *prometheus.CounterVec
+	hops     *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -17,6 +18,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "propagator_hook_events_total", Help: "Events received from Argo CD, by whether they could be understood.",
 		}, []string{"result"}),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "propagator_hook_webhooks_total", Help: "Requests of git hosts, by what came of them.",
+		}, []string{"host", "result"}),
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "propagator_hook_reconciles_total", Help: "Runs of the promotion engine.",
 		}, []string{"repository", "result"}),
@@ -35,6 +39,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.05, 2, 15),
 		}, []string{"segment"}),
 	}
-	r.MustRegister(m.events, m.runs, m.steps, m.seconds, m.wakes, m.hops)
+	r.MustRegister(m.events, m.webhooks, m.runs, m.steps, m.seconds, m.wakes, m.hops)
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fleeting-taas/propagator/pkg/githost"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 	"github.com/fleeting-taas/propagator/pkg/service"
@@ -30,8 +31,11 @@ type Config struct {
 	// Watch, when set, calls changed with the pipeline of every Application that
 	// changes, until the context ends; "" for one whose pipeline is not known. It
 	// only saves time: nothing is lost without it.
-	Watch   func(ctx context.Context, changed func(pipeline string))
-	Service service.Options
+	Watch func(ctx context.Context, changed func(pipeline string))
+	// Webhooks are the secrets that git hosts share with us. Without them none is
+	// listened to.
+	Webhooks *githost.Secrets
+	Service  service.Options
 	// Log is optional.
 	Log *slog.Logger
 }
@@ -48,6 +52,7 @@ type Pipeline struct {
 type Server struct {
 	config  Config
 	workers []*worker
+	webhook *webhook // nil: no git host is listened to
 	metrics *metrics
 	http    *service.Server
 }
@@ -80,6 +85,12 @@ func New(c Config) (*Server, error) {
 	mux.Handle("POST /api/v1/argocd", c.Tokens.Require(http.HandlerFunc(s.notify), c.Log))
 	mux.Handle("POST /api/v1/wake", c.Tokens.Require(http.HandlerFunc(s.wakeAll), c.Log))
 	mux.Handle("GET /api/v1/status", c.Tokens.Require(http.HandlerFunc(s.status), c.Log))
+	if c.Webhooks == nil {
+		mux.HandleFunc("POST /api/v1/webhook", noWebhook)
+	} else {
+		s.webhook = newWebhook(c.Webhooks)
+		mux.HandleFunc("POST /api/v1/webhook", s.pushed)
+	}
 	s.http = service.New(service.Config{Options: c.Service, Handler: mux, Log: c.Log})
 	s.metrics = newMetrics(s.http.Registry())
 	for _, pipeline := range c.Pipelines {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	_ "time/tzdata" // no image of ours has time zones, and each program reads the configuration
 
 	"github.com/robfig/cron/v3"
 )
@@ -89,6 +90,9 @@ func (r *report) checkGate(g Gate, at string) {
 }
 
 func (r *report) checkFreeze(f *FreezeGate, at string) {
+	if r.faulty[at] || r.faulty[at+".from"] || r.faulty[at+".until"] || r.faulty[at+".cron"] || r.faulty[at+".duration"] {
+		return
+	}
 	repeated, once := f.Cron != "" || f.Duration != 0, f.From != "" || f.Until != ""
 	switch {
 	case repeated && once:

@@ -203,6 +203,9 @@ func suggestion(hint string, names []string) string {
 	if hint != "" {
 		return "did you mean " + hint + "?"
 	}
+	if len(names) == 0 {
+		return "there are none here"
+	}
 	const enough = 20
 	more := ""
 	if len(names) > enough {

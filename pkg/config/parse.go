@@ -184,8 +184,8 @@ func freezeFields(d *decoder, f *FreezeGate) []field {
 	return []field{
 		optional("cron", d.text(&f.Cron)),
 		optional("duration", d.duration(&f.Duration)),
-		optional("from", d.text(&f.From)),
-		optional("until", d.text(&f.Until)),
+		optional("from", d.date(&f.From)),
+		optional("until", d.date(&f.Until)),
 		optional("timezone", d.text(&f.Timezone)),
 		optional("reason", d.text(&f.Reason)),
 	}

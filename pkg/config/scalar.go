@@ -32,6 +32,17 @@ func (d *decoder) text(into *string) func(value) {
 	}
 }
 
+// date decodes a text that YAML may take for a date.
+func (d *decoder) date(into *string) func(value) {
+	return func(v value) {
+		if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!timestamp" {
+			*into = v.node.Value
+			return
+		}
+		d.text(into)(v)
+	}
+}
+
 // oneOf decodes a text that is one of a few.
 func oneOf[T ~string](d *decoder, into *T, allowed ...T) func(value) {
 	return func(v value) {

@@ -117,10 +117,16 @@ func findings(s *State, e Environment, version snapshot.Version, by asker) iter.
 	}
 }
 
+// checkCurrent: the environment runs something older. It may have come further
+// than the snapshot while that was mirrored; only a rollback goes back.
 func checkCurrent(_ *State, e Environment, version snapshot.Version, _ asker) Finding {
 	const name = "current"
-	if current := e.Current(); version == current.Snapshot {
+	current := e.Current()
+	if version == current.Snapshot {
 		return refuses(name, AlreadyThere, "since %s", current.Since.Format("2006-01-02 15:04 MST"))
+	}
+	if version.Compare(current.Snapshot) < 0 {
+		return refuses(name, OlderThanCurrent, "%s runs %s", e.Name, current.Snapshot)
 	}
 	return passes(name, "the environment runs something else")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -16,9 +15,6 @@ import (
 // historyDepth is how many ledger entries are read: enough for every snapshot
 // that may still matter, and a bound on the cost.
 const historyDepth = 256
-
-// approvalPrefix begins the names of approval tags.
-const approvalPrefix = gitrepo.Tags + "approve/"
 
 // Observe reads the state. It writes nothing.
 func (e *Engine) Observe(ctx context.Context) (*State, error) {
@@ -212,49 +208,4 @@ func (e *Engine) targets(s snapshot.Snapshot, environment string) ([]snapshot.Ta
 		return nil, err
 	}
 	return snapshot.Targets(pipeline, s.Lock, environment)
-}
-
-// observeApprovals reads the approval tags of snapshots that an environment
-// has not got yet.
-func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Refs) error {
-	found := map[string]Approval{}
-	var ids []gitrepo.Hash
-	for ref, id := range refs {
-		rest, ok := strings.CutPrefix(ref, approvalPrefix)
-		if !ok {
-			continue
-		}
-		environment, rest, _ := strings.Cut(rest, "/")
-		slash := strings.LastIndexByte(rest, '/')
-		if slash < 0 {
-			continue
-		}
-		version, err := snapshot.ParseVersion(rest[:slash])
-		state, known := s.Environment(environment)
-		if err != nil || !known || s.Tags[version] == "" || version.Compare(state.Current().Snapshot) <= 0 {
-			continue
-		}
-		found[ref] = Approval{Environment: environment, Version: version, Who: rest[slash+1:]}
-		ids = append(ids, id)
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	slices.Sort(ids)
-	if err := e.Repo.Fetch(ctx, slices.Compact(ids), gitrepo.FetchOptions{Depth: 1, CommitsOnly: true}); err != nil {
-		return err
-	}
-	for _, ref := range slices.Sorted(maps.Keys(found)) {
-		// A lightweight tag says nothing about who set it, and a tag object that
-		// names itself otherwise was made for another ref.
-		tag, err := gitrepo.ReadTag(e.Repo, refs[ref])
-		if err != nil || gitrepo.Tags+tag.Name != ref {
-			e.log().WarnContext(ctx, "approval ignored: not an annotated tag of that name", "ref", ref)
-			continue
-		}
-		approval := found[ref]
-		approval.Commit, approval.Tagger, approval.When = tag.Object, tag.Tagger.Email, tag.Tagger.When
-		s.Approvals = append(s.Approvals, approval)
-	}
-	return nil
 }

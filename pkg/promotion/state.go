@@ -164,8 +164,8 @@ type Approval struct {
 	Commit gitrepo.Hash
 	// Author is the e-mail address of who wrote the snapshot's source commit.
 	Author string
-	// Signer is who has signed the tag, of those who may; empty when nobody has,
-	// and Unsigned then says why.
+	// Signer is the fingerprint of the key that has signed the tag, of those that
+	// may; empty when none has, and Unsigned then says why.
 	Signer   string
 	Unsigned string
 }

@@ -117,3 +117,14 @@ func Read(r gitrepo.Objects, id gitrepo.Hash, want Version) (Snapshot, error) {
 	}
 	return Snapshot{ID: id, Tree: commit.Tree, Source: commit.Parents[0], Lock: lock}, nil
 }
+
+// SourceAuthor is the e-mail address of who wrote the source commit of a
+// snapshot, as the snapshot's commit says; empty when it does not.
+func SourceAuthor(commit gitrepo.Commit) string {
+	author := ParseTrailers(commit.Message).Get(trailerReferenceAuthor)
+	open := strings.LastIndexByte(author, '<')
+	if open < 0 || !strings.HasSuffix(author, ">") {
+		return ""
+	}
+	return author[open+1 : len(author)-1]
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fleeting-taas/propagator/pkg/gates"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
@@ -26,6 +27,7 @@ type app struct {
 
 	git        gitremote.Flags
 	registries registryremote.Set
+	gates      gates.Set
 	retries    int
 	output     string
 	quiet      bool
@@ -43,6 +45,7 @@ func (a *app) bind(flags *pflag.FlagSet) {
 	a.git.Bind(flags, false)
 	flags.Lookup("repository").Usage += " (default: origin of the Git checkout here)"
 	a.registries.Bind(flags)
+	a.gates.Bind(flags)
 	flags.IntVar(&a.retries, "registry-retries", 6, "how often a request to a registry that is overloaded or out of reach is repeated")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "`format` of the result: table, json, yaml")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but the result and errors")
@@ -108,7 +111,7 @@ func (a *app) open(cmd *cobra.Command, mode mode, actor string) (*session, error
 	p := a.newProgress()
 	return &session{
 		Engine: &promotion.Engine{
-			Repo: j, Registries: j, Branch: a.git.Branch, Actor: actor, Log: log, Progress: p.update,
+			Repo: j, Registries: j, Gates: &a.gates, Branch: a.git.Branch, Actor: actor, Log: log, Progress: p.update,
 		},
 		journal: j, progress: p,
 	}, nil

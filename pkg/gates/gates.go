@@ -1,0 +1,65 @@
+// Package gates opens the gates of a configuration: it is where what
+// propagator.yaml says meets what a machine has, such as tokens and programs.
+package gates
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gate"
+	"github.com/fleeting-taas/propagator/pkg/promotion"
+)
+
+// Set opens gates. The configuration is written by whoever may push to the
+// source branch, and so names no file here. It may be used concurrently.
+type Set struct {
+	// Tokens is the directory with bearer tokens for servers, each in a file with
+	// the name of its host: a token can be sent nowhere else. Empty: there are none.
+	Tokens string
+}
+
+var _ promotion.Gates = (*Set)(nil)
+
+// Bind adds the flags.
+func (s *Set) Bind(flags *pflag.FlagSet) {
+	flags.StringVar(&s.Tokens, "gate-tokens", "", "`directory` with bearer tokens for the gates http and prometheus, each in a file with the name of its host")
+}
+
+// Open implements promotion.Gates.
+func (s *Set) Open(g config.Gate) (gate.Gate, error) {
+	switch {
+	case g.Window != nil:
+		return gate.NewWindow(g.Window.Cron, g.Window.Duration, g.Window.Timezone)
+	case g.Freeze != nil:
+		return gate.NewFreeze(gate.FreezeOptions(*g.Freeze))
+	case g.Prometheus != nil:
+		return gate.NewPrometheus(gate.PrometheusOptions{
+			Server: g.Prometheus.Server, Query: g.Prometheus.Query, Pass: g.Prometheus.Pass, Empty: g.Prometheus.Empty,
+			TokenFile: s.token(g.Prometheus.Server),
+		})
+	case g.HTTP != nil:
+		return gate.NewHTTP(gate.HTTPOptions{
+			URL: g.HTTP.URL, Method: g.HTTP.Method, Field: g.HTTP.Field, Value: g.HTTP.Value, Timeout: g.HTTP.Timeout,
+			TokenFile: s.token(g.HTTP.URL),
+		})
+	}
+	return nil, fmt.Errorf("this version cannot ask a gate %q", g.Name())
+}
+
+// token is the file with the token for a server; empty when there is none.
+func (s *Set) token(address string) string {
+	u, err := url.Parse(address)
+	if s.Tokens == "" || err != nil || !filepath.IsLocal(u.Hostname()) {
+		return ""
+	}
+	file := filepath.Join(s.Tokens, u.Hostname())
+	if info, err := os.Stat(file); err != nil || info.IsDir() {
+		return ""
+	}
+	return file
+}

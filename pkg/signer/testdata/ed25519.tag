@@ -1,0 +1,14 @@
+object 502cf3248a380884854d3cbac32cfc30897d0e88
+type commit
+tag approve/prod/ed25519
+tagger Lead <lead@shop.example> 1780311600 +0000
+
+Approved.
+
+- tests are green
+-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgGkm3zIHdhh3AcWzXjwpUb616Tz
+PxDrhMqOJkclr3ODIAAAADZ2l0AAAAAAAAAAZzaGE1MTIAAABTAAAAC3NzaC1lZDI1NTE5
+AAAAQFOLQwpvpy2UxECgEeJFhTY3yedhhJU2vW8SSSjvm5ujtMS3hDSirsZaeJVJyanrum
+L3LlaOtU59uLnMhD7ePwI=
+-----END SSH SIGNATURE-----

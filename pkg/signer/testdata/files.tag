@@ -1,0 +1,14 @@
+object 502cf3248a380884854d3cbac32cfc30897d0e88
+type commit
+tag approve/prod/files
+tagger Lead <lead@shop.example> 1780311600 +0000
+
+Approved.
+
+- tests are green
+-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgOlSOoMdRmG+goqbx5LtzaFSTkw
+KowkkBHzONwZSvrmgAAAADZ2l0AAAAAAAAAAZzaGE1MTIAAABTAAAAC3NzaC1lZDI1NTE5
+AAAAQGzsnXcuSSQ1Jq75Wncf1gwmATyFqZ8rBxMQ3ZgeHoTa1cJOIwF2ESF7lZSxKkq8Ni
+X8VejfwC2Yi/W3mMcbyAk=
+-----END SSH SIGNATURE-----

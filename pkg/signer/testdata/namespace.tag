@@ -1,0 +1,14 @@
+object 502cf3248a380884854d3cbac32cfc30897d0e88
+type commit
+tag approve/prod/ed25519
+tagger Lead <lead@shop.example> 1780311600 +0000
+
+Approved.
+
+- tests are green
+-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgGkm3zIHdhh3AcWzXjwpUb616Tz
+PxDrhMqOJkclr3ODIAAAAEZmlsZQAAAAAAAAAGc2hhNTEyAAAAUwAAAAtzc2gtZWQyNTUx
+OQAAAEDRM7UblVYMdGWVlyxSKoildIDcNcMATIwdi1mG0VG9VDxe1U8N6RV9mW/GPtyecV
+28Um+r7eW30fSI9zceCS0J
+-----END SSH SIGNATURE-----

@@ -1,0 +1,14 @@
+object 502cf3248a380884854d3cbac32cfc30897d0e88
+type commit
+tag approve/prod/stranger
+tagger Lead <lead@shop.example> 1780311600 +0000
+
+Approved.
+
+- tests are green
+-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgDwd8JplJm9CA4SyAd62axSER27
+RPyJSacUUTxL6anjkAAAADZ2l0AAAAAAAAAAZzaGE1MTIAAABTAAAAC3NzaC1lZDI1NTE5
+AAAAQOLjTSJguSMenCv7OYcW4Z0enYgvkNscCFn0NLaRdvcF1qKzhREnPDT0DuTIxKmUxY
+VfsFp+SYFOdRZvamFShAI=
+-----END SSH SIGNATURE-----
