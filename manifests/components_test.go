@@ -112,6 +112,34 @@ func TestGitOverSSH(t *testing.T) {
 	}
 }
 
+// TestHookFiles: what the components webhook and gate-tokens mount is where the
+// hook is told to look, and the hook knows the variable.
+func TestHookFiles(t *testing.T) {
+	for component, want := range map[string]struct{ variable, path, secret string }{
+		"webhook":     {"PROPAGATOR_WEBHOOK_SECRET_FILE", "/etc/propagator/webhook/secret", "propagator-webhook"},
+		"gate-tokens": {"PROPAGATOR_GATE_TOKENS", "/etc/propagator/gate-tokens", "propagator-gate-tokens"},
+	} {
+		objects := build(t, installation(t, map[string]string{
+			"kustomization.yaml": "resources: [manifests/base]\ncomponents: [manifests/components/" + component + "]\n",
+		}))
+		var deployment appsv1.Deployment
+		find(t, objects, "Deployment", "propagator-notifications-hook", &deployment)
+		container := deployment.Spec.Template.Spec.Containers[0]
+		if !slices.ContainsFunc(container.Env, func(v corev1.EnvVar) bool { return v.Name == want.variable && v.Value == want.path }) {
+			t.Errorf("%s: the hook has not %s=%s", component, want.variable, want.path)
+		}
+		if help := programs(t)["notifications-hook"].help; !strings.Contains(help, "[$"+want.variable+"]") {
+			t.Errorf("%s: the hook knows no %s", component, want.variable)
+		}
+		volume := slices.IndexFunc(deployment.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == want.secret })
+		if volume < 0 || !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
+			return m.Name == deployment.Spec.Template.Spec.Volumes[volume].Name && m.ReadOnly && strings.HasPrefix(want.path, m.MountPath)
+		}) {
+			t.Errorf("%s: Secret %s is not mounted where %s is", component, want.secret, want.path)
+		}
+	}
+}
+
 // TestHookFence: it concerns the hook's account and nobody else, has every
 // resource that the hook may patch, and is in force.
 func TestHookFence(t *testing.T) {
