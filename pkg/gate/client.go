@@ -160,7 +160,7 @@ func (c *client) token() (string, error) {
 	if c.tokenFile == "" {
 		return "", nil
 	}
-	file, err := os.Open(c.tokenFile) //nolint:gosec // the operator names the file
+	file, err := os.Open(c.tokenFile)
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}

@@ -55,10 +55,10 @@ func signed(t *testing.T, tag gitrepo.Object, k ssh.Signer) gitrepo.Object {
 	return gitrepo.Object{Type: gitrepo.TypeTag, Data: append(append([]byte{}, tag.Data...), armor.String()...)}
 }
 
-// sign approves with a signed tag; without a key with one that is not.
-func (s *shop) sign(v, who, email string, k ssh.Signer) {
+// sign approves the first snapshot with a signed tag; without a key with one that is not.
+func (s *shop) sign(who, email string, k ssh.Signer) {
 	s.t.Helper()
-	full := version(s.t, "shop/"+v)
+	full := version(s.t, "shop/v0.1.0")
 	name := "approve/prod/" + full.String() + "/" + who
 	tag := gitrepo.NewTag(gitrepo.Tag{
 		Object: s.refs()[full.Ref()], Type: gitrepo.TypeCommit, Name: name, Message: "tested\n",
@@ -97,31 +97,31 @@ func TestSignedApprovals(t *testing.T) {
 		says       string
 	}{
 		{"two people", list, func(s *shop) {
-			s.sign("v0.1.0", "ada", "ada@shop.example", ada)
-			s.sign("v0.1.0", "bob", "bob@ops.example", bob)
+			s.sign("ada", "ada@shop.example", ada)
+			s.sign("bob", "bob@ops.example", bob)
 		}, true, ""},
 		{"one is not signed", list, func(s *shop) {
-			s.sign("v0.1.0", "ada", "ada@shop.example", ada)
-			s.sign("v0.1.0", "bob", "bob@ops.example", nil)
+			s.sign("ada", "ada@shop.example", ada)
+			s.sign("bob", "bob@ops.example", nil)
 		}, false, "that of bob does not count: it is not signed"},
 		{"a stranger", list, func(s *shop) {
-			s.sign("v0.1.0", "ada", "ada@shop.example", ada)
-			s.sign("v0.1.0", "bob", "bob@ops.example", mallory)
+			s.sign("ada", "ada@shop.example", ada)
+			s.sign("bob", "bob@ops.example", mallory)
 		}, false, "that of bob does not count"},
 		{"for somebody else", list, func(s *shop) {
-			s.sign("v0.1.0", "ada", "ada@shop.example", ada)
-			s.sign("v0.1.0", "bob", "bob@ops.example", ada)
+			s.sign("ada", "ada@shop.example", ada)
+			s.sign("bob", "bob@ops.example", ada)
 		}, false, "that of bob does not count"},
 		{"one key under two addresses", list, func(s *shop) {
-			s.sign("v0.1.0", "bob", "bob@ops.example", bob)
-			s.sign("v0.1.0", "rob", "rob@ops.example", bob)
+			s.sign("bob", "bob@ops.example", bob)
+			s.sign("rob", "rob@ops.example", bob)
 		}, false, "1 of 2"},
 		{"an expired key", line("ada@shop.example", "", ada) + line("*@ops.example", `valid-before="20260101"`, bob), func(s *shop) {
-			s.sign("v0.1.0", "ada", "ada@shop.example", ada)
-			s.sign("v0.1.0", "bob", "bob@ops.example", bob)
+			s.sign("ada", "ada@shop.example", ada)
+			s.sign("bob", "bob@ops.example", bob)
 		}, false, "that of bob does not count"},
 		{"a list that cannot be used", "ada@shop.example ssh-ed25519 ???\n", func(s *shop) {
-			s.sign("v0.1.0", "ada", "ada@shop.example", ada)
+			s.sign("ada", "ada@shop.example", ada)
 		}, false, "the list of signers signers cannot be used: line 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestSignedApprovals(t *testing.T) {
 func TestApprovalOfAnotherVersion(t *testing.T) {
 	ada := key(t)
 	s := signedShop(t, "{count: 1, signers: signers}", "ada@shop.example "+string(ssh.MarshalAuthorizedKey(ada.PublicKey())))
-	s.sign("v0.1.0", "ada", "ada@shop.example", ada)
+	s.sign("ada", "ada@shop.example", ada)
 	s.settle(func() *Engine { return s.engine(nil) })
 	s.next("v2")
 	old := s.refs()["refs/tags/approve/prod/shop/v0.1.0/ada"]
@@ -182,7 +182,7 @@ func TestSelfApproval(t *testing.T) {
 		{"{}", author, true},
 	} {
 		s := signedShop(t, test.gate, "")
-		s.sign("v0.1.0", "ada", test.email, nil)
+		s.sign("ada", test.email, nil)
 		s.settle(func() *Engine { return s.engine(nil) })
 		if got := !s.entry("prod").Snapshot.IsZero(); got != test.passes {
 			t.Errorf("%s, approved by %s: it passes: %t", test.gate, test.email, got)

@@ -132,7 +132,7 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, service, repo strin
 	}
 
 	// A push that has begun ends, even if its client is killed.
-	command := exec.CommandContext(context.WithoutCancel(r.Context()), "git", append(args, ".")...)
+	command := exec.CommandContext(context.WithoutCancel(r.Context()), "git", append(args, ".")...) //nolint:gosec // the service is one of two words
 	command.Dir = filepath.Join(s.options.Dir, repo)
 	command.Env = append(environment(s.options.Dir), "REMOTE_USER="+user.Name, "GIT_PROTOCOL="+protocol)
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(body), w, s.log
@@ -140,7 +140,7 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, service, repo strin
 	w.Header().Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
 	if advertise && !slices.Contains(strings.Split(protocol, ":"), "version=2") {
 		line := "# service=git-" + service + "\n"
-		if _, err := fmt.Fprintf(w, "%04x%s0000", len(line)+4, line); err != nil {
+		if _, err := fmt.Fprintf(w, "%04x%s0000", len(line)+4, line); err != nil { //nolint:gosec // not a page
 			return err
 		}
 	}
