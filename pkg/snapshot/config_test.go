@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -46,3 +48,32 @@ environments:
 - {name: dev, path: envs/dev, registry: dev}
 - {name: stage, after: [dev], path: envs/stage, registry: stage}
 `
+
+// TestReadConfigRemembers: the same text is parsed once, another one is another
+// pipeline, and a faulty one is an error each time.
+func TestReadConfigRemembers(t *testing.T) {
+	p := pipelines{known: map[[sha256.Size]byte]*config.Pipeline{}}
+	text := func(name string) []byte { return config.Starter(name, nil, nil) }
+	first, err := p.parse(text("shop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := p.parse(text("shop"))
+	if err != nil || again != first {
+		t.Errorf("parsed again: %t, %v", again != first, err)
+	}
+	for i := range maxPipelines + 10 {
+		other, err := p.parse(text(fmt.Sprintf("shop-%d", i)))
+		if err != nil || other.Name != fmt.Sprintf("shop-%d", i) {
+			t.Fatalf("%+v, %v", other, err)
+		}
+	}
+	if len(p.known) != maxPipelines {
+		t.Errorf("%d are remembered, at most %d should be", len(p.known), maxPipelines)
+	}
+	for range 2 {
+		if _, err := p.parse([]byte("kind: Nothing\n")); err == nil {
+			t.Error("a faulty configuration is no error")
+		}
+	}
+}
