@@ -121,7 +121,7 @@ func (r *run) walk(ctx context.Context, p *plan, s step) (*node, error) {
 	}
 	if n == nil {
 		p.manifests.Add(-1)
-		return nil, nil // nil is "no referrer"
+		return nil, r.stillThere(ctx, p, s.subject) // nil is "no referrer"
 	}
 	if n.manifest.Raw == nil {
 		return n, nil // not there, and only that was the question
@@ -279,12 +279,35 @@ func (r *run) dropDangling(ctx context.Context, p *plan, subject string, found [
 		if err != nil {
 			return err
 		}
+		if m == nil {
+			if err := r.stillThere(ctx, p, subject); err != nil {
+				return err
+			}
+		}
 		if m == nil || !refersTo(*m, subject) {
 			found[i] = nil
 			p.manifests.Add(-1)
 		}
 	}
 	return nil
+}
+
+// stillThere makes sure that what a referrer refers to is still at the source,
+// when the source lists the referrer and does not have it. If it is not, somebody
+// deletes both while they are read, and what was listed may be a signature that
+// would be lost. It does not use what was found out before.
+func (r *run) stillThere(ctx context.Context, p *plan, subject string) error {
+	release, err := r.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	where := p.src.on(subject)
+	_, err = where.registry.Resolve(ctx, where.repo, subject)
+	if errors.Is(err, registry.ErrNotFound) {
+		err = fmt.Errorf("it was deleted while it was read, and with it what refers to it: %w", err)
+	}
+	return r.fail(where, subject, err)
 }
 
 func refersTo(m registry.Manifest, subject string) bool {

@@ -45,7 +45,7 @@ func quote(text string) string {
 		}
 		text = text[:cut] + "…"
 	}
-	return strconv.QuoteToGraphic(text)
+	return strconv.Quote(text)
 }
 
 // foreign keeps the text of an error that a library made of foreign bytes to one

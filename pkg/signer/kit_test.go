@@ -67,8 +67,7 @@ func newWorkshop(t testing.TB, out string) *workshop {
 			t.Skipf("%s is not installed, so no signatures of the real programs are made; those in testdata are tested all the same", program)
 		}
 	}
-	// The agent's socket wants a short path.
-	home, err := os.MkdirTemp("", "sign")
+	home, err := os.MkdirTemp("", "sign") //nolint:usetesting // the agent's socket wants a short path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +94,7 @@ func (w *workshop) run(stdin, program string, args ...string) string {
 }
 
 func (w *workshop) try(stdin, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience) //nolint:usetesting // also runs in a cleanup
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // programs and arguments of this file
 	cmd.Dir = w.home

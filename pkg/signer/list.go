@@ -121,7 +121,7 @@ func field(text string) (word, rest string, err error) {
 
 // isKeyType tells key types from options, also those that are refused later.
 func isKeyType(word string) bool {
-	return word == openpgpKeyType || word == ssh.InsecureKeyAlgoDSA || isCertificate(word) || slices.Contains(sshKeyTypes, word)
+	return word == openpgpKeyType || word == "ssh-dss" || isCertificate(word) || slices.Contains(sshKeyTypes, word)
 }
 
 func parseKey(keyType, encoded string) (entry, error) {
