@@ -25,6 +25,8 @@ E2E_SKIP ?=
 # Which modules of e2e/tools are built ahead; all when empty.
 E2E_TOOLS ?=
 FUZZTIME   ?= 20s
+SCHEDULES  ?= 10000
+FIRST      ?= 1
 BENCH      ?= .
 BENCHCOUNT ?= 6
 BENCHOUT   ?= bench/out/latest.txt
@@ -48,6 +50,10 @@ test: ## run all tests, with the race detector where there is a C compiler
 	  race=; echo "make test: no C compiler (or CGO_ENABLED=0), so this runs without the race detector"; \
 	fi; \
 	set -x; $(GO) test $$race -timeout 15m $(PKG)
+
+.PHONY: simulation
+simulation: ## play SCHEDULES (10000) release trains with faults; FIRST is the first seed
+	$(GO) test ./pkg/promotion/simulation -count=1 -run TestSchedules -schedules=$(SCHEDULES) -first=$(FIRST) -timeout=0 -v
 
 .PHONY: cover
 cover: ## run all tests and show how much of the code they reach (bin/cover.html)

@@ -4,8 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -19,7 +22,7 @@ var (
 )
 
 // defaultSchedules is what a plain test run plays, some 20 s of one core.
-const defaultSchedules = 400
+const defaultSchedules = 200
 
 // maxFailures is how many schedules may fail before a run ends.
 const maxFailures = 5
@@ -59,20 +62,35 @@ func TestSchedules(t *testing.T) {
 		}
 		return
 	}
-	total, failed := counts{}, 0
-	for i := range *schedulesFlag {
-		seed := *firstFlag + uint64(i)
-		result := play(t, seed, options{})
-		total.add(result.counts)
-		if result.broken == "" {
-			continue
+	// Schedules know nothing of each other, so each processor plays its own.
+	var (
+		mu    sync.Mutex // guards total
+		total = counts{}
+	)
+	workers := runtime.GOMAXPROCS(0)
+	ok := t.Run("schedules", func(t *testing.T) {
+		for worker := range workers {
+			t.Run(strconv.Itoa(worker), func(t *testing.T) {
+				t.Parallel()
+				failed := 0
+				for i := worker; i < *schedulesFlag; i += workers {
+					seed := *firstFlag + uint64(i)
+					result := play(t, seed, options{})
+					mu.Lock()
+					total.add(result.counts)
+					mu.Unlock()
+					if result.broken == "" {
+						continue
+					}
+					t.Error(report(t, seed, options{}, result))
+					if failed++; failed == maxFailures {
+						t.Fatal("and no more schedules after so many that failed")
+					}
+				}
+			})
 		}
-		t.Error(report(t, seed, options{}, result))
-		if failed++; failed == maxFailures {
-			t.Fatal("and no more schedules after so many that failed")
-		}
-	}
-	if testing.Verbose() {
+	})
+	if ok && testing.Verbose() {
 		t.Logf("%d schedules:\n%s", *schedulesFlag, strings.Join(total.lines(), "\n"))
 	}
 }
