@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,11 @@ func TestBaseIsOurs(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(names(build(t, "base")), names(build(t, "overlays/ha"))); diff != "" {
-		t.Errorf("the two have different objects (-base +ha):\n%s", diff)
+	added := []string{"Role/propagator-notifications-hook-share", "RoleBinding/propagator-notifications-hook-share"}
+	want := append(names(build(t, "base")), added...)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, names(build(t, "overlays/ha"))); diff != "" {
+		t.Errorf("ha is not the base and the right to share (-want +got):\n%s", diff)
 	}
 }
 
@@ -117,5 +121,47 @@ func TestHookRightsAreTheLeast(t *testing.T) {
 		if strings.HasPrefix(o.Kind, "ClusterRole") {
 			t.Errorf("%s", o)
 		}
+	}
+}
+
+// TestReplicasShare: the overlay says so, tells each replica its name, and gives
+// the right on Leases that it needs, and no other.
+func TestReplicasShare(t *testing.T) {
+	objects := build(t, "overlays/ha")
+	var deployment, alone appsv1.Deployment
+	find(t, objects, "Deployment", "propagator-notifications-hook", &deployment)
+	find(t, build(t, "base"), "Deployment", "propagator-notifications-hook", &alone)
+	env := func(d appsv1.Deployment) map[string]string {
+		all := map[string]string{}
+		for _, variable := range d.Spec.Template.Spec.Containers[0].Env {
+			all[variable.Name] = variable.Value
+			if from := variable.ValueFrom; from != nil && from.FieldRef != nil {
+				all[variable.Name] = from.FieldRef.FieldPath
+			}
+		}
+		return all
+	}
+	want := env(alone)
+	if want["PROPAGATOR_SHARE"] != "" {
+		t.Error("one replica alone need not share, and has no right to")
+	}
+	want["PROPAGATOR_SHARE"], want["POD_NAME"], want["POD_NAMESPACE"] = "true", "metadata.name", "metadata.namespace"
+	if diff := cmp.Diff(want, env(deployment)); diff != "" {
+		t.Errorf("variables (-want +got):\n%s", diff)
+	}
+	if help := programs(t)["notifications-hook"].help; !strings.Contains(help, "[$PROPAGATOR_SHARE]") || !strings.Contains(help, "POD_NAME") {
+		t.Error("the program does not know the variables")
+	}
+	var role rbacv1.Role
+	find(t, objects, "Role", "propagator-notifications-hook-share", &role)
+	rules := []rbacv1.PolicyRule{{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "list", "create", "update", "delete"}}}
+	if diff := cmp.Diff(rules, role.Rules); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	var binding rbacv1.RoleBinding
+	find(t, objects, "RoleBinding", "propagator-notifications-hook-share", &binding)
+	subject := []rbacv1.Subject{{Kind: "ServiceAccount", Name: deployment.Spec.Template.Spec.ServiceAccountName, Namespace: "argocd"}}
+	if diff := cmp.Diff(subject, binding.Subjects); diff != "" || binding.RoleRef.Name != role.Name {
+		t.Errorf("bound to %s, %v:\n%s", binding.RoleRef.Name, binding.Subjects, diff)
 	}
 }

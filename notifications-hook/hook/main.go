@@ -25,6 +25,8 @@ type Cluster struct {
 	Live promotion.Live
 	// Watch is [Config.Watch].
 	Watch func(ctx context.Context, changed func(pipeline string))
+	// Share makes the hook one of the replicas that share their pipelines.
+	Share func(Member) (Members, error)
 }
 
 // Connect opens the cluster in which Argo CD runs. An empty kubeconfig means
@@ -54,6 +56,7 @@ type settings struct {
 	timeout      time.Duration
 	settle       time.Duration
 	watch        bool
+	share        bool
 	kubeconfig   string
 	namespace    string
 	environments []string
@@ -113,6 +116,7 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 	f.DurationVar(&s.timeout, "timeout", 30*time.Minute, "limit for one look at a pipeline, mirroring included")
 	f.DurationVar(&s.settle, "settle", 0, "how long an Application must have been healthy to count as deployed, from the end of the second that Argo CD notes")
 	f.BoolVar(&s.watch, "watch", true, "look as soon as an Application changes; without it, at notifications and once per --interval")
+	f.BoolVar(&s.share, flagShare, false, "share the pipelines with the other replicas of the same configuration, by Leases in the Pod's namespace: each is looked after by one of them, and by another within a minute if that one goes; needs the variable "+variablePodName+" and rights on Leases; without it every replica looks at every pipeline")
 	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig of the cluster in which Argo CD runs (default: the Pod's service account)")
 	f.StringVar(&s.namespace, "argocd-namespace", "argocd", "namespace of the Applications; empty for all")
 	f.StringSliceVar(&s.environments, "environments", nil, "environments whose Applications this Argo CD holds (default: all)")
@@ -168,6 +172,11 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 			Repo: repo, Registries: &s.registries, Gates: &s.gates, Branch: s.git.Branch, Applications: cluster.Applications, Live: cluster.Live,
 			Environments: s.environments, Settle: s.settled(), Actor: "propagator", Log: log,
 		}})
+	}
+	if s.share {
+		if c.Members, err = s.members(env, cluster, c.Pipelines); err != nil {
+			return nil, fmt.Errorf("--%s: %w", flagShare, err)
+		}
 	}
 	return New(c)
 }

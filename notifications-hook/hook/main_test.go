@@ -69,7 +69,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, part := range []string{
 		"/api/v1/argocd", "/api/v1/wake", "DOCKER_CONFIG", "[$PROPAGATOR_REPOSITORY]", "[$PROPAGATOR_INTERVAL]", "[$PROPAGATOR_TIMEOUT]",
-		"[$PROPAGATOR_SETTLE]", "[$PROPAGATOR_WATCH]", "[$PROPAGATOR_KUBECONFIG]", "[$PROPAGATOR_ARGOCD_NAMESPACE]", "[$PROPAGATOR_ENVIRONMENTS]", "[$PROPAGATOR_TOKEN_FILE]",
+		"[$PROPAGATOR_SETTLE]", "[$PROPAGATOR_WATCH]", "[$PROPAGATOR_SHARE]", "[$PROPAGATOR_KUBECONFIG]", "[$PROPAGATOR_ARGOCD_NAMESPACE]", "[$PROPAGATOR_ENVIRONMENTS]", "[$PROPAGATOR_TOKEN_FILE]",
 	} {
 		if !strings.Contains(stdout, part) {
 			t.Errorf("the help lacks %s", part)

@@ -11,6 +11,7 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	wakes    *prometheus.CounterVec
 	hops     *prometheus.HistogramVec
+	owned    *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -38,7 +39,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "propagator_hook_hop_seconds", Help: "Parts of the way of a snapshot from one environment to the next.",
 			Buckets: prometheus.ExponentialBuckets(0.05, 2, 15),
 		}, []string{"segment"}),
+		owned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "propagator_hook_owned", Help: "Whether this replica looks after the pipeline (1) or leaves it to another one (0).",
+		}, []string{"repository"}),
 	}
-	r.MustRegister(m.events, m.webhooks, m.runs, m.steps, m.seconds, m.wakes, m.hops)
+	r.MustRegister(m.events, m.webhooks, m.runs, m.steps, m.seconds, m.wakes, m.hops, m.owned)
 	return m
 }

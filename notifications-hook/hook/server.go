@@ -32,6 +32,10 @@ type Config struct {
 	// changes, until the context ends; "" for one whose pipeline is not known. It
 	// only saves time: nothing is lost without it.
 	Watch func(ctx context.Context, changed func(pipeline string))
+	// Members, when set, are the replicas that share the pipelines: what another
+	// one owns is looked at when an event came to this one, and seldom else. It
+	// only saves work: any number of replicas may work on the same pipeline.
+	Members Members
 	// Webhooks are the secrets that git hosts share with us. Without them none is
 	// listened to.
 	Webhooks *githost.Secrets
@@ -114,6 +118,15 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	for _, worker := range s.workers {
 		loops.Go(func() { worker.run(working) })
+	}
+	if s.config.Members != nil {
+		loops.Go(func() {
+			s.config.Members.Run(working, func() {
+				for _, worker := range s.workers {
+					worker.shift()
+				}
+			})
+		})
 	}
 	if s.config.Watch != nil {
 		loops.Go(func() {

@@ -30,6 +30,12 @@ type worker struct {
 	metrics  *metrics
 	wake     chan struct{}
 	changed  chan struct{}
+	members  Members // nil: every pipeline is this replica's
+	shifted  chan struct{}
+	// These two belong to run: whether the pipeline is this replica's, and until
+	// when an event is followed if it is not.
+	own    bool
+	follow time.Time
 
 	mu    sync.Mutex // guards the fields below
 	last  Status
@@ -39,10 +45,13 @@ type worker struct {
 
 // Status is what the newest run of a pipeline came to.
 type Status struct {
-	Repository string    `json:"repository"`
-	At         time.Time `json:"at"`
-	Seconds    float64   `json:"seconds"`
-	Error      string    `json:"error,omitempty"`
+	Repository string `json:"repository"`
+	// Owner is the replica that looks after the pipeline; empty when replicas do
+	// not share the work.
+	Owner   string    `json:"owner,omitempty"`
+	At      time.Time `json:"at"`
+	Seconds float64   `json:"seconds"`
+	Error   string    `json:"error,omitempty"`
 	// Hint is what to do about the error, where somebody has to do something.
 	Hint  string           `json:"hint,omitempty"`
 	Done  []promotion.Step `json:"done"`
@@ -58,8 +67,9 @@ func newWorker(p Pipeline, c Config, m *metrics) *worker {
 	name := p.Engine.Repo.URL()
 	w := &worker{
 		name: name, engine: p.Engine, open: p.Open, interval: c.Interval, timeout: c.Timeout, log: c.Log.With("repository", name), metrics: m,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), members: c.Members, shifted: make(chan struct{}, 1),
 	}
+	w.claim()
 	w.engine.Hops = promotion.NewHops(w.hopped)
 	return w
 }
@@ -90,6 +100,44 @@ func (w *worker) nudge() {
 	case w.changed <- struct{}{}:
 	default:
 	}
+}
+
+// shift makes the worker see whose the pipeline is. It never blocks.
+func (w *worker) shift() {
+	select {
+	case w.shifted <- struct{}{}:
+	default:
+	}
+}
+
+// owner names the replica that looks after the pipeline, and says whether it is
+// this one.
+func (w *worker) owner() (name string, own bool) {
+	if w.members == nil {
+		return "", true
+	}
+	return w.members.Owner(w.name)
+}
+
+// claim sees whose the pipeline is.
+func (w *worker) claim() {
+	owned := 0.0
+	if _, w.own = w.owner(); w.own {
+		owned = 1
+	}
+	w.metrics.owned.WithLabelValues(w.name).Set(owned)
+}
+
+// Another replica's pipeline is looked at once in a while all the same: its owner
+// may be alive and yet not get through.
+const (
+	spareIntervals = 10
+	maxSpare       = 15 * time.Minute
+)
+
+// spare is how often that is.
+func (w *worker) spare() time.Duration {
+	return max(w.interval, min(spareIntervals*w.interval, maxSpare))
 }
 
 // quiet is the least time between the end of a run and one that begins because
@@ -139,7 +187,8 @@ func (w *worker) distance(took time.Duration, failures int, pause time.Duration)
 }
 
 // rest waits until there is a reason to run, and names it; false when the
-// context ends.
+// context ends. A pipeline that is another replica's has two: an event, which
+// nobody else has heard, and a long time.
 func (w *worker) rest(ctx context.Context, pause, distance time.Duration) (source string, ok bool) {
 	ended := time.Now()
 	timer := time.NewTimer(pause)
@@ -152,8 +201,25 @@ func (w *worker) rest(ctx context.Context, pause, distance time.Duration) (sourc
 		case <-timer.C:
 			return source, true
 		case <-w.wake:
+			// The owner looks by itself within an interval; until then what the event
+			// leads to is ours.
+			w.follow = time.Now().Add(w.interval)
 			return "request", true
+		case <-w.shifted:
+			before := w.own
+			w.claim()
+			switch {
+			case w.own && !before:
+				return "owner", true
+			case before && !w.own:
+				pause = w.ours(pause, time.Since(ended))
+				timer.Reset(max(0, pause-time.Since(ended)))
+				source = "time"
+			}
 		case <-changed:
+			if !w.own {
+				continue // its owner has the same watch
+			}
 			if soon := distance - time.Since(ended); soon < pause-time.Since(ended) {
 				timer.Reset(max(0, soon))
 				source = "watch"
@@ -163,15 +229,32 @@ func (w *worker) rest(ctx context.Context, pause, distance time.Duration) (sourc
 	}
 }
 
+// ours is a pause of a pipeline, of which some time has passed: as it is for its
+// owner, and for an event that is followed; else that of a spare.
+func (w *worker) ours(pause, passed time.Duration) time.Duration {
+	if w.own || pause-passed <= time.Until(w.follow) {
+		return pause
+	}
+	return jittered(w.spare())
+}
+
+// jittered is up to a tenth less, so that pipelines spread out.
+func jittered(pause time.Duration) time.Duration {
+	return pause - rand.N(pause/10+1) //nolint:gosec // jitter, not a secret
+}
+
 // pause is how long to wait without an event: after a failure a short time
-// that doubles up to the interval, with jitter so that pipelines spread out. A
-// wait that ends at a known time is looked at then, and not before.
+// that doubles up to the interval, with jitter. A wait that ends at a known time
+// is looked at then, and not before.
 func (w *worker) pause(failures int) time.Duration {
 	pause := w.interval
-	if failures > 0 {
+	switch {
+	case failures > 0:
 		pause = min(w.interval, time.Second<<min(failures-1, 10))
+	case !w.own:
+		pause = w.spare() // an event is followed by known times, not by ticks
 	}
-	pause -= rand.N(pause/10 + 1) //nolint:gosec // jitter, not a secret
+	pause = jittered(pause)
 	for _, until := range w.times() {
 		// A time that came while the run went on is no reason to wait, unless
 		// the run failed.
@@ -179,7 +262,7 @@ func (w *worker) pause(failures int) time.Duration {
 			pause = min(pause, max(left, leastPause))
 		}
 	}
-	return pause
+	return w.ours(pause, 0)
 }
 
 // times are the known ones at which the newest run says that something changes.
@@ -255,6 +338,7 @@ func (w *worker) status() (Status, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	status := w.last
+	status.Owner, _ = w.owner()
 	status.Hops = append([]promotion.Hop{}, w.engine.Hops.List()...)
 	return status, w.ran
 }

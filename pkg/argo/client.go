@@ -53,6 +53,20 @@ func New(kube dynamic.Interface, namespace string) *Client {
 // Connect makes a client from a kubeconfig file, or, when it is empty, from
 // the service account of the Pod it runs in.
 func Connect(kubeconfig, namespace string) (*Client, error) {
+	config, err := RESTConfig(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	kube, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	return New(kube, namespace), nil
+}
+
+// RESTConfig is how [Connect] talks to the API server, for clients of other
+// objects of the same cluster.
+func RESTConfig(kubeconfig string) (*rest.Config, error) {
 	config, err := restConfig(kubeconfig)
 	if err != nil {
 		return nil, err
@@ -61,11 +75,7 @@ func Connect(kubeconfig, namespace string) (*Client, error) {
 	// The library's own limits (5 and 10) would make a busy moment of one
 	// pipeline a delay for all; the API server has limits of its own.
 	config.QPS, config.Burst = 50, 100
-	kube, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("kubernetes client: %w", err)
-	}
-	return New(kube, namespace), nil
+	return config, nil
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {
