@@ -28,7 +28,7 @@ func TestRollback(t *testing.T) {
 	main := c.head("main")
 	written := c.writes()
 
-	c.byHand("promote", "stage", "v0.1.0", "--rollback", "--reason", "orders lose money")
+	c.byHand("rollback", "stage", "v0.1.0", "--reason", "orders lose money")
 	c.awaitDeployed("stage", "v0.1.0")
 	c.awaitEvent("stage", "rollback v0.1.0")
 	c.awaitReason("stage", "v0.2.0", promotion.EnvOnHold)
@@ -65,6 +65,9 @@ func TestRollback(t *testing.T) {
 	if hold := c.status("stage").Hold; !strings.Contains(hold, "orders lose money") {
 		t.Errorf("the hold does not say why: %q", hold)
 	}
+	if why := c.propagator("explain", "stage", "v0.3.0"); !strings.Contains(why, "ENV_ON_HOLD") || !strings.Contains(why, "orders lose money") {
+		t.Errorf("nobody learns why stage has not got v0.3.0:\n%s", why)
+	}
 
 	// It was a false alarm. Promoted by its name, v0.2.0 may come back; that
 	// ends the hold, and so v0.3.0 follows by itself.
@@ -77,12 +80,14 @@ func TestRollback(t *testing.T) {
 		t.Errorf("after the hold stage had %v", moves)
 	}
 
-	// Prod has a hold of its own, though Stage has proven v0.3.0.
+	// Prod has a hold of its own, though Stage has proven v0.3.0. Once it is
+	// resumed, v0.3.0 enters by itself.
 	c.awaitReason("prod", "v0.3.0", promotion.EnvOnHold)
 	c.checkLedger("prod", rolledBack...)
-	c.byHand("promote", "prod")
+	c.byHand("resume", "prod", "--reason", "orders earn money again")
+	c.propagator("wait", "--env", "prod", "--snapshot", "v0.3.0", "--timeout", patience.String())
 	c.awaitDeployed("prod", "v0.3.0")
-	c.awaitEvent("prod", "deployed v0.3.0")
+	c.checkLedger("prod", append(rolledBack, "resume v0.1.0", "promote v0.3.0", "deployed v0.3.0")...)
 	c.checkRuns("prod", "v0.3.0")
 	if got := c.status("prod"); got.State != "deployed" || got.Hold != "" {
 		t.Errorf("prod is still on hold: %+v", got)

@@ -15,7 +15,7 @@ func TestSomebodyOwns(t *testing.T) {
 	if testing.Short() {
 		schedules = 5
 	}
-	for seed := range uint64(schedules) { //nolint:gosec // a small number
+	for seed := range uint64(schedules) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { schedule(t, rand.New(rand.NewPCG(seed, 1))) }) //nolint:gosec // a test's dice
 		})

@@ -280,8 +280,8 @@ func (w *workshop) keygen(list, armored string) {
 }
 
 // signaturePacket makes an OpenPGP signature packet out of its parts.
-func signaturePacket(kind, hash byte, hashed, unhashed []byte) []byte {
-	body := []byte{4, kind, 22, hash}
+func signaturePacket(kind byte, hashed, unhashed []byte) []byte {
+	body := []byte{4, kind, 22, 8}
 	body = append(binary.BigEndian.AppendUint16(body, uint16(len(hashed))), hashed...)
 	body = append(binary.BigEndian.AppendUint16(body, uint16(len(unhashed))), unhashed...)
 	body = append(body, 0, 0, 0, 1, 1, 0, 1, 1)
@@ -328,21 +328,21 @@ func TestHostileOpenPGP(t *testing.T) {
 		{"cut off", good[:len(good)-1], ErrBadSignature, "cut off"},
 		{"nothing", nil, ErrBadSignature, "damaged"},
 		{"version 6 that wants four gigabytes", huge, ErrBadSignature, "version 6"},
-		{"version 6 in a subpacket", signaturePacket(0, 8, append(append(bytes.Clone(created), 13, 32), huge[6:]...), issuer), ErrBadSignature, "another one in it"},
+		{"version 6 in a subpacket", signaturePacket(0, append(append(bytes.Clone(created), 13, 32), huge[6:]...), issuer), ErrBadSignature, "another one in it"},
 		{"version 3", changed(2, 3), ErrBadSignature, "version 3"},
 		{"of text", changed(3, 1), ErrBadSignature, "type 1"},
 		{"of a user ID", changed(3, 0x13), ErrBadSignature, "type 19"},
 		{"SHA-1", changed(5, 2), ErrBadSignature, "SHA-1"},
 		{"MD5", changed(5, 1), ErrBadSignature, "hash"},
 		{"another hash", changed(5, 9), ErrBadSignature, "did not sign this"},
-		{"empty exportable", signaturePacket(0, 8, append(bytes.Clone(created), 1, 4), issuer), ErrBadSignature, "cut off"},
-		{"empty subpacket", signaturePacket(0, 8, append(bytes.Clone(created), 0), issuer), ErrBadSignature, "cut off"},
-		{"subpacket too long", signaturePacket(0, 8, append(bytes.Clone(created), 9, 16), nil), ErrBadSignature, "cut off"},
-		{"critical and unknown", signaturePacket(0, 8, append(bytes.Clone(created), 1, 0x80|100), issuer), ErrBadSignature, "critical"},
-		{"critical notation", signaturePacket(0, 8, append(bytes.Clone(created), 11, 0x80|20, 0x80, 0, 0, 0, 0, 1, 0, 1, 'n', 'v'), issuer), ErrBadSignature, `"n"`},
-		{"without a date", signaturePacket(0, 8, nil, issuer), ErrBadSignature, "creation time"},
-		{"of nobody", signaturePacket(0, 8, created, nil), ErrBadSignature, "does not name its key"},
-		{"of a stranger", signaturePacket(0, 8, created, issuer), ErrUnknownKey, "3132333435363738"},
+		{"empty exportable", signaturePacket(0, append(bytes.Clone(created), 1, 4), issuer), ErrBadSignature, "cut off"},
+		{"empty subpacket", signaturePacket(0, append(bytes.Clone(created), 0), issuer), ErrBadSignature, "cut off"},
+		{"subpacket too long", signaturePacket(0, append(bytes.Clone(created), 9, 16), nil), ErrBadSignature, "cut off"},
+		{"critical and unknown", signaturePacket(0, append(bytes.Clone(created), 1, 0x80|100), issuer), ErrBadSignature, "critical"},
+		{"critical notation", signaturePacket(0, append(bytes.Clone(created), 11, 0x80|20, 0x80, 0, 0, 0, 0, 1, 0, 1, 'n', 'v'), issuer), ErrBadSignature, `"n"`},
+		{"without a date", signaturePacket(0, nil, issuer), ErrBadSignature, "creation time"},
+		{"of nobody", signaturePacket(0, created, nil), ErrBadSignature, "does not name its key"},
+		{"of a stranger", signaturePacket(0, created, issuer), ErrUnknownKey, "3132333435363738"},
 		{"a key", append([]byte{0xc6, 1}, 4), ErrBadSignature, "there must be one"},
 		{"of unknown length", append([]byte{0x8b}, good[2:]...), ErrBadSignature, "does not say its length"},
 		{"in parts", append([]byte{0xc2, 230}, good[2:]...), ErrBadSignature, "does not say its length"},

@@ -152,7 +152,7 @@ func TestLineFaults(t *testing.T) {
 		{"a@b openpgp " + encode([]byte{0xc6, 6, 6, 0, 0, 0, 0, 27}), "version 4"},
 		{"a@b openpgp " + encode([]byte{0xc6, 6, 4, 0, 0, 0, 0, 27}), "cannot be used"},
 		{"a@b openpgp " + encode([]byte{0xcb, 1, 4}), "packet of type 11"},
-		{"a@b openpgp " + encode(signaturePacket(revokesKey, 8, nil, nil)), "does not begin with a key"},
+		{"a@b openpgp " + encode(signaturePacket(revokesKey, nil, nil)), "does not begin with a key"},
 	} {
 		_, err := ParseAllowed([]byte("# list\n" + test.line))
 		faults, ok := errors.AsType[Faults](err)
@@ -301,7 +301,7 @@ func TestParseKeyring(t *testing.T) {
 		{"cut off", armored[:200], "line 1: no OpenPGP public key: the armor is cut off"},
 		{"a signature", armorPGP("PGP SIGNATURE", nil), `begins with "-----BEGIN PGP SIGNATURE-----"`},
 		{"a private key", "\n" + armorPGP("PGP PRIVATE KEY BLOCK", nil), "line 2: no OpenPGP public key"},
-		{"only a revocation", armorPGP(keyArmor, signaturePacket(revokesKey, 8, nil, nil)), "does not begin with a key"},
+		{"only a revocation", armorPGP(keyArmor, signaturePacket(revokesKey, nil, nil)), "does not begin with a key"},
 		{"one good, one bad", armored + armorPGP(keyArmor, []byte{1}), "the block no OpenPGP data"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

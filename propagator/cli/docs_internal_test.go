@@ -40,8 +40,21 @@ func TestDocs(t *testing.T) {
 	}
 	walk(command(nil, io.Discard, io.Discard))
 	for _, result := range []any{
-		pipelineStatus{}, ledger{}, snapshotList{}, snapshotDetails{}, created{}, verification{}, promoted{}, mirrorReport{}, examined{},
-		annotated{}, approved{}, explanation{}, planned{}, waited{}, recovery{},
+		pipelineStatus{},
+		ledger{},
+		snapshotList{},
+		snapshotDetails{},
+		created{},
+		verification{},
+		promoted{},
+		mirrorReport{},
+		examined{},
+		annotated{},
+		approved{},
+		explanation{},
+		planned{},
+		waited{},
+		recovery{},
 	} {
 		for _, field := range fields(reflect.TypeOf(result)) {
 			if !strings.Contains(docs, "`"+field+"`") {

@@ -10,7 +10,7 @@ import (
 type mutation int
 
 const (
-	unchanged mutation = iota
+	_ mutation = iota
 	// pretendsToStore: Stage's registry answers that it has what it was sent, and
 	// has not.
 	pretendsToStore
