@@ -140,7 +140,7 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 		return nil, fmt.Errorf("--settle is %s; it must not be negative", s.settle)
 	}
 	log := s.service.Logger(stderr)
-	s.registries.Logger = log
+	s.registries.Logger, s.gates.Logger = log, log
 	openers, err := s.git.Openers(env, log)
 	if err != nil {
 		return nil, err

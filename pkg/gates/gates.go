@@ -4,6 +4,7 @@ package gates
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,16 +12,22 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/extension"
 	"github.com/fleeting-taas/propagator/pkg/gate"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
 // Set opens gates. The configuration is written by whoever may push to the
-// source branch, and so names no file here. It may be used concurrently.
+// source branch, and so names no file outside of these two directories, which
+// belong to whoever runs the program. It may be used concurrently.
 type Set struct {
 	// Tokens is the directory with bearer tokens for servers, each in a file with
 	// the name of its host: a token can be sent nowhere else. Empty: there are none.
 	Tokens string
+	// Plugins is the directory with the programs that may be gates. Empty: none may.
+	Plugins string
+	// Logger receives what those programs write. Default: discarded.
+	Logger *slog.Logger
 }
 
 var _ promotion.Gates = (*Set)(nil)
@@ -28,6 +35,7 @@ var _ promotion.Gates = (*Set)(nil)
 // Bind adds the flags.
 func (s *Set) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.Tokens, "gate-tokens", "", "`directory` with bearer tokens for the gates http and prometheus, each in a file with the name of its host")
+	flags.StringVar(&s.Plugins, "gate-plugins", "", "`directory` with the programs that gates of the kind plugin may start")
 }
 
 // Open implements promotion.Gates.
@@ -47,6 +55,8 @@ func (s *Set) Open(g config.Gate) (gate.Gate, error) {
 			URL: g.HTTP.URL, Method: g.HTTP.Method, Field: g.HTTP.Field, Value: g.HTTP.Value, Timeout: g.HTTP.Timeout,
 			TokenFile: s.token(g.HTTP.URL),
 		})
+	case g.Plugin != nil:
+		return s.plugin(*g.Plugin)
 	}
 	return nil, fmt.Errorf("this version cannot ask a gate %q", g.Name())
 }
@@ -62,4 +72,13 @@ func (s *Set) token(address string) string {
 		return ""
 	}
 	return file
+}
+
+func (s *Set) plugin(p config.PluginGate) (gate.Gate, error) {
+	if s.Plugins == "" {
+		return nil, fmt.Errorf("the plugin %s cannot be started: there is no directory of plugins here (--gate-plugins)", p.Command)
+	}
+	return extension.New(extension.Options{
+		Command: p.Command, Dir: s.Plugins, SHA256: p.SHA256, Timeout: p.Timeout, Settings: p.Settings, Logger: s.Logger,
+	})
 }

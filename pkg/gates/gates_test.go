@@ -112,3 +112,23 @@ func TestUnknownGate(t *testing.T) {
 		t.Error("a gate of the engine was opened")
 	}
 }
+
+// TestPlugins: a program is started from the directory of plugins only, and only
+// the one with the checksum.
+func TestPlugins(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ticket"), []byte("#!/bin/sh\nexit 0\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	g := config.Gate{Plugin: &config.PluginGate{Command: "ticket", SHA256: strings.Repeat("0", 64)}}
+	if _, err := (&gates.Set{}).Open(g); err == nil || !strings.Contains(err.Error(), "--gate-plugins") {
+		t.Errorf("without a directory: %v", err)
+	}
+	opened, err := (&gates.Set{Plugins: dir}).Open(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := opened.Judge(t.Context(), subject()); got.Result != gate.Unknown || !strings.Contains(got.Detail, strings.Repeat("0", 64)) {
+		t.Errorf("another program: %+v", got)
+	}
+}

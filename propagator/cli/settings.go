@@ -103,7 +103,7 @@ func (a *app) open(cmd *cobra.Command, mode mode, actor string) (*session, error
 		return nil, err
 	}
 	log := a.logger()
-	a.registries.Logger = log
+	a.registries.Logger, a.gates.Logger = log, log
 	if a.registries.Retries = a.retries; a.retries == 0 {
 		a.registries.Retries = -1 // the adapter's word for never
 	}
