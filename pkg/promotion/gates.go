@@ -88,9 +88,13 @@ func (e *Engine) answer(ctx context.Context, s *State, questions []Question) err
 		s.Verdicts = map[questionKey]gate.Verdict{}
 	}
 	for _, q := range questions {
-		verdict := e.ask(ctx, s, q)
-		if err := ctx.Err(); err != nil {
-			return err
+		verdict, known := e.memory.verdictOf(q, s.Tags[q.Version], e.now())
+		if !known {
+			verdict = e.ask(ctx, s, q)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			e.memory.keepVerdict(q, s.Tags[q.Version], verdict, e.now())
 		}
 		if verdict.Result != gate.Pass {
 			e.log().DebugContext(ctx, "a gate does not pass", "environment", q.Environment, "version", q.Version.String(),

@@ -281,3 +281,33 @@ func TestAdmissionOfReleases(t *testing.T) {
 		t.Errorf("stage has %s after the rejection", got)
 	}
 }
+
+// TestGateIsNotAskedAllTheTime: what lets nothing pass is asked for again after a
+// while, or when the gate itself says that it may have changed.
+func TestGateIsNotAskedAllTheTime(t *testing.T) {
+	o := &oracle{says: gate.Verdict{Result: gate.Wait}}
+	s := gated(t, httpGate)
+	s.settle(s.asking(o))
+	e := s.asking(o)()
+	look := func() int {
+		t.Helper()
+		before := len(o.asked)
+		if _, err := e.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(o.asked) - before
+	}
+	if first, second := look(), look(); first != 1 || second != 0 {
+		t.Errorf("asked %d times, then %d times", first, second)
+	}
+	s.clock = s.clock.Add(verdictLife)
+	o.say(gate.Verdict{Result: gate.Wait, Until: s.clock.Add(time.Second)})
+	if got := look(); got != 1 {
+		t.Errorf("after %s asked %d times", verdictLife, got)
+	}
+	s.clock = s.clock.Add(time.Second)
+	o.say(gate.Verdict{Result: gate.Pass})
+	if got := look(); got < 2 || s.entry("prod").Snapshot.IsZero() {
+		t.Errorf("at the time that it named asked %d times", got)
+	}
+}

@@ -3,6 +3,9 @@ package promotion
 import (
 	"sync"
 	"time"
+
+	"github.com/fleeting-taas/propagator/pkg/gate"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 )
 
 // memory is what an engine remembers between two looks. All of it can be had
@@ -25,6 +28,42 @@ type memory struct {
 	unseen map[string]bool
 	// urged is what Argo CD was asked for, by the key of the urge.
 	urged map[string]*urged
+	// verdicts that let nothing pass.
+	verdicts map[questionKey]pastVerdict
+}
+
+// pastVerdict is what a gate said about a snapshot's commit.
+type pastVerdict struct {
+	gate.Verdict
+	commit gitrepo.Hash
+	at     time.Time
+}
+
+// verdictLife is how long a verdict that lets nothing pass is not asked for
+// again: there are several looks a second while Argo CD is at work, and others
+// are not to be asked that often. One that passes is asked for each time.
+const verdictLife = 15 * time.Second
+
+func (m *memory) verdictOf(q Question, commit gitrepo.Hash, now time.Time) (gate.Verdict, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	past, ok := m.verdicts[q.key()]
+	age := now.Sub(past.at)
+	fresh := ok && past.commit == commit && age >= 0 && age < verdictLife && (past.Until.IsZero() || now.Before(past.Until))
+	return past.Verdict, fresh
+}
+
+func (m *memory) keepVerdict(q Question, commit gitrepo.Hash, v gate.Verdict, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v.Result == gate.Pass {
+		delete(m.verdicts, q.key())
+		return
+	}
+	if m.verdicts == nil || len(m.verdicts) >= maxQuestions {
+		m.verdicts = map[questionKey]pastVerdict{}
+	}
+	m.verdicts[q.key()] = pastVerdict{v, commit, now}
 }
 
 // Pipeline is the name of the pipeline, as last read from its configuration;
