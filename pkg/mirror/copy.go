@@ -14,7 +14,8 @@ import (
 // (*Error each), and the report says which images are complete.
 //
 // A source that is unreachable is no failure for an image that is complete at
-// the destination; one that refuses (401, 403) is. When ctx ends, nothing more
+// the destination and has its tags there, which are set last and so prove that a
+// copy was finished; one that refuses (401, 403) is. When ctx ends, nothing more
 // is written. Readers must be usable as map keys, as pointers are.
 func Copy(ctx context.Context, dst registry.Registry, images []Image, options Options) (Report, error) {
 	r := newRun(dst, dst, options)

@@ -91,6 +91,11 @@ func (r *run) plan(ctx context.Context, image Image) (*plan, error) {
 			p.missingTags = append(p.missingTags, tag)
 		}
 	}
+	if p.unreachable != nil && len(p.missingTags) > 0 {
+		// Tags are set last. Without them a copy may have ended between the image
+		// and its signatures, and nobody can say whether there are any.
+		return nil, p.unreachable
+	}
 	return p, nil
 }
 

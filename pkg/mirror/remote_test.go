@@ -231,3 +231,25 @@ func TestRequestsOfARunWithNothingToDo(t *testing.T) {
 		t.Errorf("%d requests to the destination, want one for each manifest, blob and tag", n)
 	}
 }
+
+// TestUnfinishedCopyIsNotComplete: an earlier copy ended between the image and its
+// signature, and now the source does not answer. The image is there, and nobody
+// can say that it is complete: its tags are missing, which are set last.
+func TestUnfinishedCopyIsNotComplete(t *testing.T) {
+	image := registrytest.MustIndex(t, imagebuild.Spec{Platforms: registrytest.TwoPlatforms()})
+	target := registry.NewMemory("stage.example/shop")
+	registrytest.MustPush(t, target, "orders", image)
+	server := registrytest.NewServer(t, registrytest.Options{})
+	server.Fail(registrytest.HTTPFault{Status: 503, Times: 1 << 20})
+	copied := mirror.Image{
+		Reference: "dev/orders:1", Source: open(t, server, "dev"), SourceRepo: "orders", TargetRepo: "orders",
+		Digest: image.Digest(), Tags: []string{"stage-shop-v1"},
+	}
+	if _, err := mirror.Copy(t.Context(), target, []mirror.Image{copied}, mirror.Options{}); !errors.Is(err, registry.ErrUnreachable) {
+		t.Errorf("without its tag: %v, want ErrUnreachable", err)
+	}
+	registrytest.MustPush(t, target, "orders", image, "stage-shop-v1")
+	if _, err := mirror.Copy(t.Context(), target, []mirror.Image{copied}, mirror.Options{}); err != nil {
+		t.Errorf("with its tag: %v", err)
+	}
+}
