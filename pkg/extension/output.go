@@ -15,8 +15,8 @@ import (
 const (
 	// maxText bounds in characters what a verdict repeats of what a program said.
 	maxText = 200
-	// maxLine bounds in bytes a line in the log, and maxLines their number in one
-	// judgement.
+	// maxLine bounds in bytes a line in the log, and maxLines the number of those
+	// of one stream: who floods the one does not drown the other.
 	maxLine  = 1 << 10
 	maxLines = 200
 )
@@ -76,7 +76,6 @@ type output struct {
 	clean *cleaner
 
 	mu      sync.Mutex
-	lines   int
 	writers []*lines
 }
 
@@ -105,6 +104,8 @@ type lines struct {
 	level  slog.Level
 	// line is what came since the last end of line, at most maxLine bytes of it.
 	line []byte
+	// ended counts the lines.
+	ended int
 }
 
 func (w *lines) Write(b []byte) (int, error) {
@@ -127,11 +128,11 @@ func (w *lines) end() {
 	if text == "" {
 		return
 	}
-	w.output.lines++
+	w.ended++
 	switch {
-	case w.output.lines < maxLines:
+	case w.ended < maxLines:
 		w.output.log.Log(context.Background(), w.level, text, "stream", w.stream)
-	case w.output.lines == maxLines:
-		w.output.log.Info("the plugin prints more than is logged", "lines", maxLines)
+	case w.ended == maxLines:
+		w.output.log.Info("the plugin prints more than is logged", "stream", w.stream, "lines", maxLines)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // drain is how long the output of a program is read that has ended. Only a child
 // that has left its group still holds it open by then.
-const drain = 500 * time.Millisecond
+const drain = 2 * time.Second
 
 // process runs a program for the library, whose own way would hand it our
 // standard input and leave its children behind.

@@ -34,11 +34,15 @@ import (
 // that its processes can be told from all others.
 type built struct{ path, name, sum string }
 
+// builtIn is the folder of the test program; empty as long as no test needed it.
+var builtIn string
+
 var misbehave = sync.OnceValues(func() (built, error) {
 	dir, err := os.MkdirTemp("", "misbehave-")
 	if err != nil {
 		return built{}, err
 	}
+	builtIn = dir
 	b := built{name: filepath.Base(dir)}
 	b.path = filepath.Join(dir, b.name)
 	if out, err := exec.Command("go", "build", "-o", b.path, "./testdata/misbehave").CombinedOutput(); err != nil { //nolint:gosec // a program of this folder
@@ -52,8 +56,8 @@ var misbehave = sync.OnceValues(func() (built, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if b, _ := misbehave(); b.path != "" {
-		_ = os.RemoveAll(filepath.Dir(b.path))
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
 	}
 	os.Exit(code)
 }
@@ -331,6 +335,26 @@ func TestBrokenOff(t *testing.T) {
 	}
 }
 
+// TestBrokenOffAtTheStart: nobody waits for the limit of a program that says
+// nothing when the verdict is not wanted any more.
+func TestBrokenOffAtTheStart(t *testing.T) {
+	e := extensionOf(t, Options{Timeout: MaxTimeout}, "hang")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	verdict := make(chan gate.Verdict, 1)
+	go func() { verdict <- e.Judge(ctx, subject()) }()
+	within(t, "the program runs", func() bool { return len(processes(t, e.name)) == 1 })
+	cancel()
+	select {
+	case got := <-verdict:
+		if diff := cmp.Diff(gate.Verdict{Result: gate.Unknown, Detail: e.name + ": broken off"}, got); diff != "" {
+			t.Errorf("Judge (-want +got):\n%s", diff)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it is still waited for")
+	}
+}
+
 // TestHostIsKilled: the kernel ends the program.
 func TestHostIsKilled(t *testing.T) {
 	b := helper(t)
@@ -371,7 +395,7 @@ func TestWhatItPrints(t *testing.T) {
 		mode string
 		want []string
 	}{
-		{"chatty", []string{"INFO before: standard error", "INFO during: standard error, REDACTED, https://REDACTED@example.com/", "DEBUG during: standard output [31m"}},
+		{"chatty", []string{"INFO before: standard error", "INFO during: standard error, REDACTED, https://REDACTED@example.com/", "DEBUG during: standard output [31m", "INFO last words"}},
 		{"early", []string{"INFO Authorization: Basic REDACTED", "INFO end without an end", "INFO " + strings.Repeat("y", maxLine)}},
 	}
 	for _, test := range tests {
@@ -387,8 +411,9 @@ func TestWhatItPrints(t *testing.T) {
 					t.Errorf("%q is not logged", want)
 				}
 			}
-			if len(lines) > maxLines {
-				t.Errorf("%d lines are logged, at most %d are right", len(lines), maxLines)
+			// Standard output, and standard error on both of its ways.
+			if len(lines) > 3*maxLines {
+				t.Errorf("%d lines are logged, at most %d are right", len(lines), 3*maxLines)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -30,9 +31,17 @@ type Func func(ctx context.Context, s gate.Subject, settings map[string]string) 
 // What judge or anything else writes to os.Stderr and os.Stdout goes to the
 // host's log.
 func Serve(judge Func) {
+	// The library sends what is printed over the connection, and what is still on
+	// its way when the host has the verdict is lost. What is written to the
+	// process's own streams is read to the end.
+	stdout, stderr := os.Stdout, os.Stderr
+	direct := sync.OnceFunc(func() { os.Stdout, os.Stderr = stdout, stderr })
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig:  handshake(),
-		VersionedPlugins: versions(&wire{judge: judge}),
+		HandshakeConfig: handshake(),
+		VersionedPlugins: versions(&wire{judge: func(ctx context.Context, s gate.Subject, settings map[string]string) gate.Verdict {
+			direct()
+			return judge(ctx, s, settings)
+		}}),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(maxQuestion))...)
 		},

@@ -182,6 +182,7 @@ func chatty(ctx context.Context, s gate.Subject, settings map[string]string) gat
 	for range 4000 {
 		fmt.Println(strings.Repeat("z", 100))
 	}
+	fmt.Fprintln(os.Stderr, "last words")
 	return good(ctx, s, settings)
 }
 
