@@ -140,6 +140,32 @@ func TestHookFiles(t *testing.T) {
 	}
 }
 
+// TestGatePlugins: the hook looks for programs where the volume is, and has a
+// place for checked copies, with its root file system read-only as before.
+func TestGatePlugins(t *testing.T) {
+	objects := build(t, installation(t, map[string]string{
+		"kustomization.yaml": "resources: [manifests/base]\ncomponents: [manifests/components/gate-plugins]\n",
+	}))
+	var deployment appsv1.Deployment
+	find(t, objects, "Deployment", "propagator-notifications-hook", &deployment)
+	container := deployment.Spec.Template.Spec.Containers[0]
+	mounted := map[string]bool{}
+	for _, m := range container.VolumeMounts {
+		mounted[m.MountPath] = !m.ReadOnly
+	}
+	if writable, ok := mounted["/etc/propagator/gate-plugins"]; !ok || writable || !mounted["/tmp"] {
+		t.Errorf("mounts: %+v", container.VolumeMounts)
+	}
+	if c := container.SecurityContext; c == nil || c.ReadOnlyRootFilesystem == nil || !*c.ReadOnlyRootFilesystem {
+		t.Error("the root file system is not read-only any more")
+	}
+	const variable = "PROPAGATOR_GATE_PLUGINS"
+	if !slices.ContainsFunc(container.Env, func(v corev1.EnvVar) bool { return v.Name == variable && v.Value == "/etc/propagator/gate-plugins" }) ||
+		!strings.Contains(programs(t)["notifications-hook"].help, "[$"+variable+"]") {
+		t.Errorf("the hook is not told where programs are: %+v", container.Env)
+	}
+}
+
 // TestHookFence: it concerns the hook's account and nobody else, has every
 // resource that the hook may patch, and is in force.
 func TestHookFence(t *testing.T) {
