@@ -136,6 +136,7 @@ func checkCurrent(_ *State, e Environment, version snapshot.Version, _ asker) Fi
 func checkEvidence(s *State, e Environment, version snapshot.Version, _ asker) Finding {
 	const name = "evidence"
 	var seen []string
+	var rejection *Finding // an opinion, which counts once all that is true is there
 	for _, before := range e.After {
 		state, ok := s.Environment(before)
 		if !ok {
@@ -144,17 +145,21 @@ func checkEvidence(s *State, e Environment, version snapshot.Version, _ asker) F
 		if state.Unreadable != "" {
 			return waits(name, NotValidated, "%s cannot be read: %s", before, state.Unreadable)
 		}
-		proof, proven := state.proof(version)
+		proof, proven := state.evidence(version)
 		if !proven {
-			if at, who, rejected := state.rejectedIn(version); rejected {
-				return refuses(name, Rejected, "%s rejected it at %s: %s", before, at.Format("2006-01-02 15:04 MST"), who)
-			}
 			if len(state.History) == historyDepth {
 				before += fmt.Sprintf(" (its %d newest entries)", historyDepth)
 			}
 			return waits(name, NotValidated, "%s has no evidence of it, or was rolled back from it", before)
 		}
+		if at, why, rejected := state.rejectedIn(version); rejected && rejection == nil {
+			found := refuses(name, Rejected, "%s rejected it at %s: %s", before, at.Format("2006-01-02 15:04 MST"), why)
+			rejection = &found
+		}
 		seen = append(seen, fmt.Sprintf("%s since %s", before, proof.since.Format("2006-01-02 15:04 MST")))
+	}
+	if rejection != nil {
+		return *rejection
 	}
 	return passes(name, "%s", strings.Join(seen, ", "))
 }
@@ -306,7 +311,7 @@ func judgeSoak(s *State, e Environment, version snapshot.Version, wanted time.Du
 // and can be seen, it must be healthy now, and the time begins anew when it was
 // not.
 func soak(s *State, before Environment, version snapshot.Version, wanted time.Duration) Finding {
-	proof, ok := before.proof(version)
+	proof, ok := before.evidence(version)
 	if !ok {
 		return waits("", NotValidated, "%s has no evidence of it", before.Name)
 	}

@@ -286,3 +286,31 @@ func (s *shop) approve(environment, v, who string) {
 		s.t.Fatal(err)
 	}
 }
+
+// TestOverrideOfARejectionNeedsEvidence: who goes against a rejection goes against
+// an opinion. That the snapshot was healthy in the environment before is no
+// opinion, in each of several environments, and in the tree that was tested.
+func TestOverrideOfARejectionNeedsEvidence(t *testing.T) {
+	s := newShop(t)
+	s.settle(func() *Engine { return s.engine(nil) })
+	s.argo.broken = map[string]bool{"stage-orders": true}
+	s.next("v2")
+	s.mustNote("stage", Note{Event: snapshot.EventReject, Reason: "does not start"})
+	request := Request{Environment: "prod", Version: version(t, "shop/v0.2.0"), Overrides: []Reason{Rejected}, Reason: "I know better"}
+	mustContain(t, s.byHand(request), "NOT_VALIDATED", "stage has no evidence")
+	if got := s.entry("prod").Snapshot.Number(); got != "v0.1.0" {
+		t.Fatalf("prod has %s, which was never healthy in stage", got)
+	}
+	// Once it is proven, only the opinion is left.
+	s.argo.broken = nil
+	s.settle(func() *Engine { return s.engine(nil) })
+	if got := s.entry("prod").Snapshot.Number(); got != "v0.1.0" {
+		t.Fatalf("prod has %s, which stage rejected", got)
+	}
+	if err := s.byHand(request); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.entry("prod").Snapshot.Number(); got != "v0.2.0" {
+		t.Errorf("prod has %s", got)
+	}
+}

@@ -33,7 +33,7 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 	for _, name := range environment.After {
 		// A version is a name; what was tested is a tree.
 		if before, ok := s.Environment(name); ok && !step.Rollback {
-			if proof, proven := before.proof(step.Version); proven && proof.tree != target.Tree {
+			if proof, proven := before.evidence(step.Version); proven && proof.tree != target.Tree {
 				return refused(environment.Name, step.Version, NotValidated, "%s tested another tree under this name: the tag was moved", name)
 			}
 		}

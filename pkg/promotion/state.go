@@ -111,6 +111,11 @@ func (e Environment) proof(version snapshot.Version) (proof, bool) {
 	if _, _, rejected := e.rejectedIn(version); rejected {
 		return proof{}, false
 	}
+	return e.evidence(version)
+}
+
+// evidence is proof, whatever people have said about the version since.
+func (e Environment) evidence(version snapshot.Version) (proof, bool) {
 	var until time.Time
 	for _, entry := range e.History {
 		switch {
