@@ -274,7 +274,7 @@ func TestRecordBeforeCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	stage, _ := state.Environment("stage")
-	if _, proven := stage.proof(version(t, "shop/v0.1.0")); !proven {
+	if !stage.proven(version(t, "shop/v0.1.0")) {
 		t.Error("v0.1.0 was healthy in Stage and was never recorded")
 	}
 }

@@ -183,7 +183,7 @@ func (e Environment) Proven(version snapshot.Version) (*snapshot.Entry, *Refused
 	if at, rolledBack := e.rolledBackFrom(version); rolledBack {
 		return refuse(Rejected, "rolled back from it at %s", at.Format("2006-01-02 15:04 MST"))
 	}
-	if _, proven := e.proof(version); proven {
+	if e.proven(version) {
 		entry, _ := e.deployed(version)
 		return &entry, nil
 	}

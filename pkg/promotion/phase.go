@@ -67,7 +67,7 @@ func (s *State) phase(e Environment, version snapshot.Version) (Phase, []string)
 			missing = append(missing, name)
 		}
 	}
-	_, proven := e.proof(version)
+	proven := e.proven(version)
 	current := e.Current().Snapshot
 	switch {
 	case proven && len(missing) == 0:

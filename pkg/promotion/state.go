@@ -104,17 +104,19 @@ type proof struct {
 	since, until time.Time
 }
 
-// proof returns the newest evidence that the version was deployed and healthy.
-// It is false without such evidence, and when the environment was rolled back
-// from the version afterwards, or somebody rejected it.
-func (e Environment) proof(version snapshot.Version) (proof, bool) {
+// proven says that the version was deployed and healthy, and that nobody has
+// rejected it.
+func (e Environment) proven(version snapshot.Version) bool {
 	if _, _, rejected := e.rejectedIn(version); rejected {
-		return proof{}, false
+		return false
 	}
-	return e.evidence(version)
+	_, found := e.evidence(version)
+	return found
 }
 
-// evidence is proof, whatever people have said about the version since.
+// evidence returns the newest proof that the version was deployed and healthy,
+// whatever people have said about it since. It is false without one, and when
+// the environment was rolled back from the version afterwards.
 func (e Environment) evidence(version snapshot.Version) (proof, bool) {
 	var until time.Time
 	for _, entry := range e.History {
