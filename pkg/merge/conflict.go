@@ -69,11 +69,11 @@ func (c Conflict) String() string {
 	if c.Ours.First == 0 && c.Theirs.First == 0 {
 		return fmt.Sprintf("%s: %s", c.Path, c.Detail)
 	}
-	detail := ""
+	place := "both sides changed the same place"
 	if c.Detail != "" {
-		detail = " (" + c.Detail + ")"
+		place = c.Detail
 	}
-	return fmt.Sprintf("%s: both sides changed the same place%s: %s; %s", c.Path, detail, c.Ours.did(c.Base), c.Theirs.did(c.Base))
+	return fmt.Sprintf("%s: %s: %s; %s", c.Path, place, c.Ours.did(c.Base), c.Theirs.did(c.Base))
 }
 
 // did tells what the side made of the base's lines.

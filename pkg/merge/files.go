@@ -120,7 +120,7 @@ func (m *treeMerge) content(path string, paths [3]string, b, o, t gitrepo.Entry)
 			return "", false, nil
 		}
 	}
-	text, conflicts := mergeFile(paths[1], texts[0], texts[1], texts[2])
+	text, conflicts := mergeFile(paths[1], names, texts[0], texts[1], texts[2])
 	for _, c := range conflicts {
 		c.Path = path
 		for i, side := range []*Side{&c.Base, &c.Ours, &c.Theirs} {
@@ -148,17 +148,28 @@ func notText(content string) string {
 
 // mergeFile merges three texts; the name says whether it is YAML. With
 // conflicts the text is that of ours.
-func mergeFile(name, base, ours, theirs string) (string, []Conflict) {
+func mergeFile(name string, names [3]string, base, ours, theirs string) (string, []Conflict) {
 	m := mergeText(base, ours, theirs)
 	if len(m.conflicts) == 0 {
 		return m.text, nil
 	}
+	why := ""
+	if isYAML(name) {
+		text, conflicts, err := mergeYAML(names, base, ours, theirs, m.text)
+		if len(conflicts) > 0 {
+			return ours, conflicts
+		}
+		if err == nil {
+			return text, nil
+		}
+		why = "not merged as YAML: " + err.Error()
+	}
 	var conflicts []Conflict
 	for _, r := range m.conflicts {
 		conflicts = append(conflicts, Conflict{
-			Kind: KindContent,
-			Base: sideOf("base", m.base, r.base[0], r.base[1]),
-			Ours: sideOf("ours", m.ours, r.ours[0], r.ours[1]), Theirs: sideOf("theirs", m.theirs, r.theirs[0], r.theirs[1]),
+			Kind: KindContent, Detail: why,
+			Base: sideOf("", m.base, r.base[0], r.base[1]),
+			Ours: sideOf("", m.ours, r.ours[0], r.ours[1]), Theirs: sideOf("", m.theirs, r.theirs[0], r.theirs[1]),
 		})
 	}
 	return ours, conflicts
