@@ -46,6 +46,13 @@ func (m *treeMerge) added(path string, o, t gitrepo.Entry) error {
 	case o.ID == t.ID:
 		m.conflict(path, KindMode, fmt.Sprintf("%s and %s both added it, with modes %s and %s", m.ours, m.theirs, o.Mode, t.Mode))
 		return nil
+	case m.origins[path].Path != "":
+		was := m.origins[path]
+		entry, ok, err := m.entry(path, [3]string{was.Path, path, path}, gitrepo.Entry{Mode: was.OldMode, ID: was.OldID}, o, t)
+		if err == nil && ok {
+			m.edits.set(path, entry)
+		}
+		return err
 	case isRegular(o) && o.Mode == t.Mode:
 		ours, err := readBlob(m.overlay, o.ID)
 		if err != nil {

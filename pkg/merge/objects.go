@@ -18,12 +18,13 @@ const maxDepth = 512
 type overlay struct {
 	gitrepo.Objects
 	built map[gitrepo.Hash]gitrepo.Object
+	trees map[gitrepo.Hash]gitrepo.Tree // read so far
 	// order has the ids of built, children before parents.
 	order []gitrepo.Hash
 }
 
 func newOverlay(r gitrepo.Objects) *overlay {
-	return &overlay{Objects: r, built: map[gitrepo.Hash]gitrepo.Object{}}
+	return &overlay{Objects: r, built: map[gitrepo.Hash]gitrepo.Object{}, trees: map[gitrepo.Hash]gitrepo.Tree{}}
 }
 
 // Object implements [gitrepo.Objects].
@@ -168,6 +169,12 @@ func compareEntries(a, b gitrepo.Entry) int {
 
 // readTree reads a tree and checks its order, on which the comparison rests.
 func readTree(r gitrepo.Objects, id gitrepo.Hash) (gitrepo.Tree, error) {
+	v, remember := r.(*overlay)
+	if remember {
+		if tree, ok := v.trees[id]; ok {
+			return tree, nil
+		}
+	}
 	tree, err := gitrepo.ReadTree(r, id)
 	if err != nil {
 		return nil, err
@@ -176,6 +183,9 @@ func readTree(r gitrepo.Objects, id gitrepo.Hash) (gitrepo.Tree, error) {
 		if compareEntries(tree[i-1], tree[i]) >= 0 {
 			return nil, fmt.Errorf("malformed tree object %s: %q does not come after %q", id.Short(), tree[i].Name, tree[i-1].Name)
 		}
+	}
+	if remember {
+		v.trees[id] = tree
 	}
 	return tree, nil
 }

@@ -3,6 +3,7 @@ package merge
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -88,12 +89,17 @@ func (m *moves) best(candidates []Change, was string, b gitrepo.Entry) ([]Change
 	}
 	var out []Change
 	most := 0.5
+	objects := objectsOf(was, text)
 	for _, c := range candidates {
 		other, err := readBlob(m.overlay, c.NewID)
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", c.Path, err)
 		}
 		if len(other) > maxMoveSize || !isText(other) {
+			continue
+		}
+		// Manifests are alike; one of another object is not the same file.
+		if has := objectsOf(c.Path, other); len(has) > 0 && len(objects) > 0 && !slices.ContainsFunc(has, func(id string) bool { return slices.Contains(objects, id) }) {
 			continue
 		}
 		switch share := similarity(text, other); {
@@ -132,6 +138,73 @@ func similarity(a, b string) float64 {
 		return 0
 	}
 	return float64(common) / float64(max(inA, inB))
+}
+
+// objectsOf names the objects of Kubernetes in a YAML file; without their API
+// versions, which change.
+func objectsOf(name, text string) (out []string) {
+	if !isYAML(name) {
+		return nil
+	}
+	f, err := parseYAML(strings.ReplaceAll(text, "\r\n", "\n"))
+	if err != nil {
+		return nil
+	}
+	for _, d := range f.docs {
+		if d.id != "" {
+			_, id, _ := strings.Cut(d.id, " ")
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// movedByBoth looks at the files of the base that neither side has any more.
+// Where both moved one to the same place, that is what a merge of the two
+// starts from; where they moved it to different places, it is a conflict.
+func (m *treeMerge) movedByBoth() error {
+	changes, err := plainDiff(m.overlay, m.moves.base, m.moves.theirs)
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		b := gitrepo.Entry{Mode: c.OldMode, ID: c.OldID}
+		if c.Kind != Removed || !isRegular(b) || m.leave.covers(c.Path) {
+			continue
+		}
+		if there, err := m.lookup(m.moves.ours, c.Path); err != nil || !absent(there) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		theirs, _, err := m.moves.find(m.moves.theirs, c.Path, b)
+		if err != nil || theirs.Path == "" {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		delete(m.moves.used, theirs.Path) // the same place in ours is no second file
+		ours, _, err := m.moves.find(m.moves.ours, c.Path, b)
+		switch {
+		case err != nil:
+			return err
+		case ours.Path == "":
+		case ours.Path == theirs.Path:
+			m.origins[ours.Path] = Change{Path: c.Path, OldMode: b.Mode, OldID: b.ID}
+		default:
+			there, err := m.lookup(m.moves.ours, theirs.Path)
+			if err != nil {
+				return err
+			}
+			if absent(there) {
+				m.conflict(theirs.Path, KindRename, fmt.Sprintf("%s moved %s to %s, %s moved it here", m.ours, c.Path, ours.Path, m.theirs))
+				m.moved = append(m.moved, Change{Path: theirs.Path})
+			}
+		}
+	}
+	return nil
 }
 
 // movedByOurs merges what theirs changed in a file that ours does not have any

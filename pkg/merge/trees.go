@@ -47,7 +47,7 @@ func Trees(r gitrepo.Objects, base, ours, theirs gitrepo.Hash, o Options) (Resul
 	v := newOverlay(r)
 	m := &treeMerge{
 		overlay: v, leave: newLeaves(o.Leave),
-		ours: cmp.Or(o.Ours, "ours"), theirs: cmp.Or(o.Theirs, "theirs"),
+		ours: cmp.Or(o.Ours, "ours"), theirs: cmp.Or(o.Theirs, "theirs"), origins: map[string]Change{},
 	}
 	m.moves = &moves{overlay: v, base: base, ours: ours, theirs: theirs, leave: m.leave, used: map[string]bool{}}
 	result, err := m.run(base, ours, theirs)
@@ -66,9 +66,16 @@ type treeMerge struct {
 	edits     edit
 	conflicts []Conflict
 	moved     []Change // files whose move was followed
+	// origins has, for files that both sides moved to the same path, the base's.
+	origins map[string]Change
 }
 
 func (m *treeMerge) run(base, ours, theirs gitrepo.Hash) (Result, error) {
+	if base != ours && base != theirs && ours != theirs {
+		if err := m.movedByBoth(); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := m.walk("", rootEntry(base), rootEntry(ours), rootEntry(theirs), 0); err != nil {
 		return Result{}, err
 	}

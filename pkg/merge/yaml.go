@@ -236,4 +236,6 @@ func (m *yamlMerge) conflict(at string, b, o, t *yaml.Node, parents []*yaml.Node
 }
 
 // did fills in the names of two sides.
-func (m *yamlMerge) did(format string, a, b int) string { return fmt.Sprintf(format, m.names[a], m.names[b]) }
+func (m *yamlMerge) did(format string, a, b int) string {
+	return fmt.Sprintf(format, m.names[a], m.names[b])
+}
