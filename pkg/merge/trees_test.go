@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +22,7 @@ const (
 
 func TestTrees(t *testing.T) {
 	t.Parallel()
+	huge := strings.Repeat("0123456789abcde\n", 8<<16)
 	start := files{"a.txt": ten, "dir/b.txt": "b\n", "dir/c.txt": "c\n", "link": "[l]a.txt", "sub": commitA, "run.sh": "[x]#!/bin/sh\n", "bin": "\x00\x01", "empty": ""}
 	tests := map[string]struct {
 		ours, theirs files // on top of start
@@ -138,6 +140,10 @@ func TestTrees(t *testing.T) {
 			ours: files{"bin": "\x00\x02"}, theirs: files{"bin": "\x00\x03"}, want: files{"bin": "\x00\x02"},
 			conflicts: []string{"bin: shop/v1.4.0 and hotfix/pay both changed it, and it is merged as a whole only: binary in base"},
 		},
+		"too large": {
+			ours: files{"empty": huge + "1\n"}, theirs: files{"empty": "2\n"}, want: files{"empty": huge + "1\n"},
+			conflicts: []string{"empty: shop/v1.4.0 and hotfix/pay both changed it, and it is merged as a whole only: more than 8 MiB in shop/v1.4.0"},
+		},
 		"empty file filled by both": {
 			ours: files{"empty": "x\n"}, theirs: files{"empty": "y\n"}, want: files{"empty": "x\n"},
 			conflicts: []string{`empty: both sides changed the same place: shop/v1.4.0, line 1: added "x"; hotfix/pay, line 1: added "y"`},
@@ -191,8 +197,15 @@ func TestTreesLaws(t *testing.T) {
 	s := newStore()
 	var trees []gitrepo.Hash
 	for _, f := range []files{
-		{}, {"a": "1\n"}, {"a": "2\n"}, {"a": "1\n", "b": "1\n"}, {"a/b": "1\n"}, {"a/b": "1\n", "a/c": commitA},
-		{"a": "[x]1\n", "c": "1\n"}, {"a": "[l]1\n"}, {"a/b/c": "1\n", "b": "2\n"},
+		{},
+		{"a": "1\n"},
+		{"a": "2\n"},
+		{"a": "1\n", "b": "1\n"},
+		{"a/b": "1\n"},
+		{"a/b": "1\n", "a/c": commitA},
+		{"a": "[x]1\n", "c": "1\n"},
+		{"a": "[l]1\n"},
+		{"a/b/c": "1\n", "b": "2\n"},
 	} {
 		trees = append(trees, s.tree(t, f))
 	}
@@ -222,6 +235,62 @@ func TestTreesLaws(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Line ends are no changes where a merge would fail otherwise.
+func TestLineEnds(t *testing.T) {
+	t.Parallel()
+	crlf := func(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
+	one, two := strings.Replace(ten, "1\n", "one\n", 1), strings.Replace(ten, "9\n", "nine\n", 1)
+	both := strings.Replace(one, "9\n", "nine\n", 1)
+	for name, tt := range map[string]struct{ base, ours, theirs, want string }{
+		"theirs only changed line ends":    {ten, one, crlf(ten), one},
+		"ours only changed line ends":      {ten, crlf(ten), two, crlf(two)},
+		"ours changed line ends and lines": {ten, crlf(one), two, crlf(both)},
+		"theirs changed both":              {ten, one, crlf(two), both},
+		"all have other ends":              {crlf(ten), crlf(one), crlf(two), crlf(both)},
+		"the last line has no end":         {"a\nb", "a\r\nb", "a\nb\nc", "a\r\nb\r\nc"},
+		"no newline at the end of theirs":  {ten, one, strings.TrimSuffix(ten, "\n"), strings.TrimSuffix(one, "\n")},
+		"no newline at the end of ours":    {ten, strings.TrimSuffix(ten, "\n"), one, strings.TrimSuffix(one, "\n")},
+	} {
+		s := newStore()
+		r := s.merged(t, s.tree(t, files{"f": tt.base}), s.tree(t, files{"f": tt.ours}), s.tree(t, files{"f": tt.theirs}), merge.Options{})
+		if got := s.read(t, r.Tree)["f"]; !r.Clean() || got != tt.want {
+			t.Errorf("%s: %q, %v, want %q", name, got, r.Conflicts, tt.want)
+		}
+	}
+}
+
+// What was merged is contained: merging it again changes nothing.
+func TestMergedIsContained(t *testing.T) {
+	t.Parallel()
+	base := files{"k.yaml": kustomization, "d.yaml": deployment, "a.txt": ten}
+	ours := with(base, files{
+		"k.yaml": edit(t, kustomization, "1.4.0", "1.5.0", "replicas: 2", "replicas: 3"),
+		"d.yaml": edit(t, deployment, "shop/web:1.4.0", "shop/web:1.5.0"),
+		"a.txt":  "0\n" + ten,
+	})
+	theirs := with(base, files{
+		"k.yaml": edit(t, kustomization, "- name: shop/pay\n  newTag: 2.0.0", "- name: shop/pay\n  newTag: 2.0.1", "shop window\n", "shop window\n  newName: x\n"),
+		"d.yaml": edit(t, deployment, "args: [--verbose, --port=80]", "args: []", "    one\n", "    uno\n"),
+		"a.txt":  ten + "11\n", "new": "x\n",
+	})
+	s := newStore()
+	b, h := s.tree(t, base), s.tree(t, theirs)
+	r := s.merged(t, b, s.tree(t, ours), h, merge.Options{})
+	if !r.Clean() || r.Empty() || len(r.Changes) != 4 {
+		t.Fatalf("merge: %v %v", r.Changes, r.Conflicts)
+	}
+	if again := s.merged(t, b, r.Tree, h, merge.Options{}); !again.Empty() {
+		t.Errorf("merged again: %v %v", again.Changes, again.Conflicts)
+	}
+	if own := s.merged(t, b, h, h, merge.Options{}); !own.Empty() {
+		t.Errorf("into itself: %v %v", own.Changes, own.Conflicts)
+	}
+	reverted := s.merged(t, b, s.tree(t, with(s.read(t, r.Tree), files{"a.txt": ours["a.txt"]})), h, merge.Options{})
+	if diff := cmp.Diff([]string{"modified a.txt"}, stringsOf(reverted.Changes)); diff != "" || !reverted.Clean() {
+		t.Errorf("a reverted part (-want +got):\n%s%v", diff, reverted.Conflicts)
 	}
 }
 

@@ -158,16 +158,22 @@ func TestYAML(t *testing.T) {
 		"deep in a Deployment": {
 			base: deployment,
 			ours: []string{"shop/web:1.4.0", "shop/web:1.5.0", `"3"`, `"5"`},
-			theirs: []string{"args: [--verbose, --port=80]", "args: [--quiet]", "value: 10s", "value: 30s", "image: shop/pay:2.0.0", "image: shop/pay:2.0.1\n          tty: true",
-				"volumes: []", "volumes:\n      - name: tmp\n        emptyDir: {}"},
-			want: []string{"shop/web:1.4.0", "shop/web:1.5.0", `"3"`, `"5"`, "args: [--verbose, --port=80]", "args: [--quiet]", "value: 10s", "value: 30s",
-				"image: shop/pay:2.0.0", "image: shop/pay:2.0.1\n          tty: true", "volumes: []", "volumes:\n      - name: tmp\n        emptyDir: {}"},
+			theirs: []string{
+				"args: [--verbose, --port=80]", "args: [--quiet]", "value: 10s", "value: 30s", "image: shop/pay:2.0.0", "image: shop/pay:2.0.1\n          tty: true",
+				"volumes: []", "volumes:\n      - name: tmp\n        emptyDir: {}",
+			},
+			want: []string{
+				"shop/web:1.4.0", "shop/web:1.5.0", `"3"`, `"5"`, "args: [--verbose, --port=80]", "args: [--quiet]", "value: 10s", "value: 30s",
+				"image: shop/pay:2.0.0", "image: shop/pay:2.0.1\n          tty: true", "volumes: []", "volumes:\n      - name: tmp\n        emptyDir: {}",
+			},
 		},
 		"variables added by both, with other indentation": {
 			base: deployment,
 			ours: []string{"        - name: pay\n", "            - name: OURS\n              value: a\n        - name: pay\n"},
-			theirs: []string{"          env:\n            # How long we wait.\n            - name: TIMEOUT\n              value: 10s\n            - name: RETRIES\n              value: \"3\"\n",
-				"          env:\n          # How long we wait.\n          - name: TIMEOUT\n            value: 10s\n          - name: RETRIES\n            value: \"3\"\n          - name: THEIRS\n            value: |\n              x\n               y\n"},
+			theirs: []string{
+				"          env:\n            # How long we wait.\n            - name: TIMEOUT\n              value: 10s\n            - name: RETRIES\n              value: \"3\"\n",
+				"          env:\n          # How long we wait.\n          - name: TIMEOUT\n            value: 10s\n          - name: RETRIES\n            value: \"3\"\n          - name: THEIRS\n            value: |\n              x\n               y\n",
+			},
 			want: []string{"        - name: pay\n", "            - name: OURS\n              value: a\n            - name: THEIRS\n              value: |\n                x\n                 y\n        - name: pay\n"},
 		},
 		"arguments changed by both": {
@@ -190,8 +196,10 @@ func TestYAML(t *testing.T) {
 			base:   deployment,
 			ours:   []string{"volumes: []", "volumes: [{name: tmp}]"},
 			theirs: []string{"---\napiVersion: v1\nkind: Service\nmetadata:\n  name: shop\nspec:\n  ports:\n  - port: 80\n  - port: 443\n", "", "volumes: []", "volumes: []\n      tty: true"},
-			want: []string{"---\napiVersion: v1\nkind: Service\nmetadata:\n  name: shop\nspec:\n  ports:\n  - port: 80\n  - port: 443\n", "",
-				"volumes: []", "volumes: [{name: tmp}]\n      tty: true"},
+			want: []string{
+				"---\napiVersion: v1\nkind: Service\nmetadata:\n  name: shop\nspec:\n  ports:\n  - port: 80\n  - port: 443\n", "",
+				"volumes: []", "volumes: [{name: tmp}]\n      tty: true",
+			},
 		},
 		"text in a value": {
 			base: deployment,
