@@ -112,8 +112,8 @@ func (s Side) excerpt() string {
 }
 
 // sideOf describes lines [from,to) of a file.
-func sideOf(name string, lines []string, from, to int) Side {
-	s := Side{Name: name, First: from + 1, Last: to}
+func sideOf(lines []string, from, to int) Side {
+	s := Side{First: from + 1, Last: to}
 	for _, line := range lines[from:min(to, from+maxSideLines)] {
 		s.Lines = append(s.Lines, clip(strings.TrimRight(line, "\r\n")))
 	}

@@ -175,8 +175,8 @@ func mergeFile(name string, names [3]string, base, ours, theirs string) (string,
 	for _, r := range m.conflicts {
 		conflicts = append(conflicts, Conflict{
 			Kind: KindContent, Detail: why,
-			Base: sideOf("", m.base, r.base[0], r.base[1]),
-			Ours: sideOf("", m.ours, r.ours[0], r.ours[1]), Theirs: sideOf("", m.theirs, r.theirs[0], r.theirs[1]),
+			Base: sideOf(m.base, r.base[0], r.base[1]),
+			Ours: sideOf(m.ours, r.ours[0], r.ours[1]), Theirs: sideOf(m.theirs, r.theirs[0], r.theirs[1]),
 		})
 	}
 	return ours, conflicts

@@ -224,7 +224,8 @@ func (m *yamlMerge) conflict(at string, b, o, t *yaml.Node, parents []*yaml.Node
 		switch {
 		case n != nil:
 			from, to := lineRange(n)
-			return sideOf("", f.lines, from, min(to, len(f.lines)))
+			to = min(to, len(f.lines))
+			return sideOf(f.lines, max(0, min(from, to)), to)
 		case i < len(parents) && parents[i] != nil:
 			return Side{First: parents[i].Line, Last: parents[i].Line - 1}
 		}

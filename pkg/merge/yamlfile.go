@@ -39,7 +39,7 @@ func parseYAML(text string) (*yamlFile, error) {
 	if len(text) > maxYAMLSize {
 		return nil, fmt.Errorf("more than %d MiB of YAML", maxYAMLSize>>20)
 	}
-	if strings.HasPrefix(text, "\ufeff") || strings.ContainsAny(text, "\r\x85\u2028\u2029") {
+	if strings.HasPrefix(text, "\ufeff") || strings.ContainsAny(text, "\r\u0085\u2028\u2029") {
 		return nil, errors.New("line ends or marks of another kind")
 	}
 	if text != "" && !strings.HasSuffix(text, "\n") {
