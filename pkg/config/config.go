@@ -39,6 +39,9 @@ type Pipeline struct {
 	// the pod specs that rendering finds by itself.
 	Images []ImagePath
 
+	// Hotfixes says what is done about hotfix branches.
+	Hotfixes Hotfixes
+
 	// Identity authors the commits that Propagator makes.
 	// Default: propagator <propagator@localhost>.
 	Identity Identity

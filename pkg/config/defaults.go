@@ -20,6 +20,7 @@ const defaultFailureAfter = 10 * time.Minute
 // that a default which does not work is reported as well.
 func (p *Pipeline) fillDefaults() {
 	p.Source.fillDefaults()
+	p.Hotfixes.fillDefaults()
 	setDefault(&p.Identity.Name, "propagator")
 	setDefault(&p.Identity.Email, "propagator@localhost")
 	for name, r := range p.Registries {
@@ -84,8 +85,9 @@ func (g Gate) fillDefaults() {
 	}
 }
 
-func setDefault[T ~string](field *T, value T) {
-	if *field == "" {
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
 		*field = value
 	}
 }

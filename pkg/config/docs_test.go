@@ -47,6 +47,7 @@ func TestManualComplete(t *testing.T) {
 		"upstreams[].":                       upstreamFields(d, &Upstream{}),
 		"images[].":                          imageFields(d, &ImagePath{}),
 		"identity.":                          identityFields(d, &Identity{}),
+		"hotfixes.":                          hotfixFields(d, &Hotfixes{}),
 		"environments[].":                    environmentFields(d, &Environment{}),
 		"environments[].gates[].":            gateFields(d, &Gate{}),
 		"environments[].gates[].approval.":   approvalFields(d, &ApprovalGate{}),

@@ -35,6 +35,7 @@ func pipelineFields(d *decoder, p *Pipeline) []field {
 		required("registries", func(v value) { d.registries(v, p) }),
 		optional("upstreams", listOf(d, &p.Upstreams, upstreamFields)),
 		optional("images", listOf(d, &p.Images, imageFields)),
+		optional("hotfixes", objectOf(d, &p.Hotfixes, hotfixFields)),
 		optional("identity", objectOf(d, &p.Identity, identityFields)),
 		required("environments", listOf(d, &p.Environments, environmentFields)),
 	}

@@ -89,6 +89,7 @@ func TestParseEverything(t *testing.T) {
 		},
 		Upstreams: []Upstream{{Host: "quay.io", Endpoint: "https://cache.example/quay"}},
 		Images:    []ImagePath{{Kind: "Rollout", Group: "argoproj.io", Path: "spec.sidecars[].image"}},
+		Hotfixes:  Hotfixes{Compose: Manual, BackMerge: BackMergeBranch, WarnAfter: 24 * time.Hour},
 		Identity:  Identity{Name: "Release Train", Email: "train@shop.example"},
 		Environments: []Environment{
 			{

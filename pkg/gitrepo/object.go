@@ -339,3 +339,25 @@ func ReadTag(r Objects, id Hash) (Tag, error) {
 	}
 	return ParseTag(o)
 }
+
+// With presents a repository together with objects that were built and not
+// pushed.
+func With(r Objects, objects ...Object) Objects {
+	own := make(map[Hash]Object, len(objects))
+	for _, o := range objects {
+		own[o.ID()] = o
+	}
+	return overlay{r, own}
+}
+
+type overlay struct {
+	Objects
+	own map[Hash]Object
+}
+
+func (o overlay) Object(id Hash) (Object, error) {
+	if object, ok := o.own[id]; ok {
+		return object, nil
+	}
+	return o.Objects.Object(id)
+}

@@ -3,6 +3,7 @@ package promotion
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -20,6 +21,9 @@ type Request struct {
 	// Overrides are rules that need not hold for this promotion; they need a
 	// Reason, and only some may be named ([Reason.Overridable]).
 	Overrides []Reason
+	// Skip are environments before this one that need not have proven the version;
+	// its own gates count all the same. It needs a Reason and a Version.
+	Skip []string
 }
 
 // RefusedError says why a request is not carried out.
@@ -48,6 +52,10 @@ func PlanRequest(s *State, r Request) (Step, error) {
 	if e.Unreadable != "" {
 		return refuse(LedgerUnavailable, "%s", e.Unreadable)
 	}
+	if err := r.checkSkip(e); err != nil {
+		return Step{}, err
+	}
+	e = e.without(r.Skip)
 	current := e.Current().Snapshot
 	switch {
 	case r.Rollback:
@@ -56,15 +64,32 @@ func PlanRequest(s *State, r Request) (Step, error) {
 		return newestFor(s, e, r)
 	case s.Tags[r.Version] == "":
 		return refuse(UnknownSnapshot, "")
-	case r.Version.Compare(current) < 0:
+	case r.Version.Compare(current) < 0 && r.Version != s.lane(e):
 		return refuse(OlderThanCurrent, "%s runs %s", e.Name, current)
 	}
 	step, obstacle := check(s, e, r.Version, personByName, r.Overrides...)
 	if obstacle != nil {
 		return Step{}, obstacle.refusal(e, r.Version)
 	}
-	step.Reason = r.Reason
+	step.Reason, step.Skip = r.Reason, r.Skip
 	return *step, nil
+}
+
+func (r Request) checkSkip(e Environment) error {
+	for _, name := range r.Skip {
+		if !slices.Contains(e.After, name) {
+			return fmt.Errorf("%s does not come directly before %s; there is %s", name, e.Name, strings.Join(e.After, ", "))
+		}
+	}
+	switch {
+	case len(r.Skip) == 0:
+		return nil
+	case r.Version.IsZero() || r.Rollback:
+		return errors.New("who skips an environment has to name the snapshot")
+	case strings.TrimSpace(r.Reason) == "":
+		return errors.New("skipping an environment is recorded with its reason; add --reason")
+	}
+	return nil
 }
 
 func (r Request) checkOverrides() error {
@@ -159,7 +184,7 @@ func PlanCapture(s *State, commit gitrepo.Hash, version snapshot.Version) (Step,
 	if s.Tags[version] != "" {
 		return Step{}, &RefusedError{Wait: Wait{Environment: s.Pipeline.First().Name, Version: version.String(), Reason: AlreadyThere, Detail: "the tag exists and is never moved"}}
 	}
-	if s.Newest != nil && s.Newest.Source == commit {
+	if s.Newest != nil && s.Newest.Captured() == commit {
 		return Step{}, &RefusedError{Wait: Wait{Environment: s.Pipeline.First().Name, Version: s.Newest.Lock.Version.String(), Reason: AlreadyThere, Detail: "it is the snapshot of " + commit.Short()}}
 	}
 	return captureStep(s, commit, version), nil

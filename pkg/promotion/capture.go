@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,19 @@ type Captured struct {
 	// Pipeline is the configuration in the captured commit.
 	Pipeline *config.Pipeline
 	objects  []gitrepo.Object
+	// below is the snapshot that it was composed onto; nil for a capture.
+	below *snapshot.Snapshot
+}
+
+// fresh reports whether an image is read from where the manifests name it. What
+// the snapshot below has is in the environment's registry already, and may be
+// nowhere else.
+func (c *Captured) fresh(image snapshot.Image) bool {
+	if c.below == nil {
+		return true
+	}
+	known, ok := c.below.Lock.Image(image.Requested)
+	return !ok || known.Digest != image.Digest
 }
 
 // Prepare works out the snapshot of a capture's source commit: it renders every
@@ -26,19 +40,25 @@ type Captured struct {
 // commit. It writes nothing anywhere. Of the step it needs Commit, Version and
 // Tag.
 func (e *Engine) Prepare(ctx context.Context, of Step) (*Captured, error) {
-	commit, step := of.Commit, "capture "+of.Version.String()
-	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
-		return nil, stepError(step, sideGit, err)
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{of.Commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return nil, stepError("capture "+of.Version.String(), sideGit, err)
 	}
-	source, err := gitrepo.ReadCommit(e.Repo, commit)
+	return e.prepare(ctx, e.Repo, of, nil)
+}
+
+// prepare works out the snapshot of a commit that may not be pushed yet. With a
+// snapshot below, what that has is not asked for again.
+func (e *Engine) prepare(ctx context.Context, r gitrepo.Objects, of Step, below *snapshot.Snapshot) (*Captured, error) {
+	commit, step := of.Commit, fmt.Sprintf("%s %s", cmp.Or(of.Kind, Capture), of.Version)
+	source, err := gitrepo.ReadCommit(r, commit)
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
-	pipeline, err := snapshot.ReadConfig(e.Repo, source.Tree)
+	pipeline, err := snapshot.ReadConfig(r, source.Tree)
 	if err != nil {
 		return nil, stepError(step, sideConfig, fmt.Errorf("commit %s: %w", commit.Short(), err))
 	}
-	tree := gitrepo.TreeFS(e.Repo, source.Tree)
+	tree := gitrepo.TreeFS(r, source.Tree)
 	applications, err := discover(tree, pipeline)
 	if err != nil {
 		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
@@ -51,18 +71,21 @@ func (e *Engine) Prepare(ctx context.Context, of Step) (*Captured, error) {
 		Version: of.Version,
 		Source:  snapshot.Source{Repository: repositoryKey(e.Repo.URL()), Branch: pipeline.Source.Branch, Commit: string(commit), Tag: of.Tag},
 	}
+	if below != nil {
+		lock = composedLock(of, *below, of.Hotfixes)
+	}
 	lock.Tools.Kustomize, lock.Tools.Helm = render.Versions()
-	if lock.Images, err = e.resolve(ctx, pipeline, used, commit.Short()); err != nil {
+	if lock.Images, err = e.resolve(ctx, pipeline, used, below, commit.Short()); err != nil {
 		return nil, stepError(step, sideRegistry, err)
 	}
 	if lock.Renders, err = renders(ctx, tree, pipeline, applications, lock); err != nil {
 		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
 	}
-	built, objects, err := snapshot.Build(e.Repo, lock, e.identity(pipeline))
+	built, objects, err := snapshot.Build(r, lock, e.identity(pipeline))
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
-	return &Captured{Snapshot: built, Pipeline: pipeline, objects: objects}, nil
+	return &Captured{Snapshot: built, Pipeline: pipeline, objects: objects, below: below}, nil
 }
 
 // applicationsOf holds the applications of each environment by its name.
@@ -148,7 +171,7 @@ func (e *Engine) publish(ctx context.Context, s *State, step Step, captured *Cap
 			continue
 		}
 		name := fmt.Sprintf("%s: mirror to %s", step, environment.Name)
-		if _, err := e.mirrorInto(ctx, name, captured.Pipeline, captured.Snapshot.Lock, environment, true); err != nil {
+		if _, err := e.mirrorInto(ctx, name, captured.Pipeline, captured.Snapshot.Lock, environment, captured.fresh); err != nil {
 			return err
 		}
 	}

@@ -60,7 +60,7 @@ func refuses(check string, reason Reason, format string, args ...any) Finding {
 // order changes that.
 func (r Reason) Overridable() bool {
 	switch r {
-	case EnvFrozen, OutsideWindow, SoakNotReached, ApprovalMissing, Rejected, ReleaseInProgress, GateClosed, SignatureMissing, NotTested, GateUnknown:
+	case EnvFrozen, OutsideWindow, SoakNotReached, ApprovalMissing, Rejected, ReleaseInProgress, GateClosed, SignatureMissing, NotTested, GateUnknown, HotfixLost, BackMergeOwed:
 		return true
 	}
 	return false
@@ -98,7 +98,7 @@ func Explain(s *State, e Environment, version snapshot.Version) []Finding {
 func findings(s *State, e Environment, version snapshot.Version, by asker) iter.Seq[Finding] {
 	return func(yield func(Finding) bool) {
 		for _, rule := range []func(*State, Environment, snapshot.Version, asker) Finding{
-			checkCurrent, checkEvidence, checkRejected, checkAdmission, checkHold, checkFrozen,
+			checkCurrent, checkEvidence, checkRejected, checkAdmission, checkHold, checkFrozen, checkHotfixes,
 		} {
 			if !yield(rule(s, e, version, by)) {
 				return
@@ -119,13 +119,13 @@ func findings(s *State, e Environment, version snapshot.Version, by asker) iter.
 
 // checkCurrent: the environment runs something older. It may have come further
 // than the snapshot while that was mirrored; only a rollback goes back.
-func checkCurrent(_ *State, e Environment, version snapshot.Version, _ asker) Finding {
+func checkCurrent(s *State, e Environment, version snapshot.Version, _ asker) Finding {
 	const name = "current"
 	current := e.Current()
 	if version == current.Snapshot {
 		return refuses(name, AlreadyThere, "since %s", current.Since.Format("2006-01-02 15:04 MST"))
 	}
-	if version.Compare(current.Snapshot) < 0 {
+	if version.Compare(current.Snapshot) < 0 && version != s.lane(e) {
 		return refuses(name, OlderThanCurrent, "%s runs %s", e.Name, current.Snapshot)
 	}
 	return passes(name, "the environment runs something else")
@@ -136,6 +136,9 @@ func checkCurrent(_ *State, e Environment, version snapshot.Version, _ asker) Fi
 func checkEvidence(s *State, e Environment, version snapshot.Version, _ asker) Finding {
 	const name = "evidence"
 	var seen []string
+	if len(e.skipped) > 0 {
+		seen = append(seen, "skipped: "+strings.Join(e.skipped, ", "))
+	}
 	var rejection *Finding // an opinion, which counts once all that is true is there
 	for _, before := range e.After {
 		state, ok := s.Environment(before)
@@ -185,6 +188,10 @@ func checkRejected(_ *State, e Environment, version snapshot.Version, by asker) 
 // that is everywhere, or rejected.
 func checkAdmission(s *State, e Environment, version snapshot.Version, _ asker) Finding {
 	const name = "admission"
+	if found, inLane := checkLane(s, e, version); inLane {
+		found.Check = name
+		return found
+	}
 	if e.Admit != config.AdmitRelease {
 		return passes(name, "%s", config.AdmitLatest)
 	}
@@ -288,12 +295,16 @@ func judgeValidation(s *State, e Environment, version snapshot.Version) Finding 
 		}
 		said = append(said, strings.TrimSuffix(validation.Actor+" in "+name+": "+validation.Gates[0].Detail, ": "))
 	}
+	if len(e.skipped) > 0 && len(said) == 0 {
+		return waits("", NotTested, "nobody can have tested it, because %s is skipped", strings.Join(e.skipped, ", "))
+	}
 	return passes("", "%s", strings.Join(said, "; "))
 }
 
 // judgeSoak measures how long the version was healthy in the environments
 // before.
 func judgeSoak(s *State, e Environment, version snapshot.Version, wanted time.Duration) Finding {
+	measured := false
 	for _, name := range e.After {
 		before, ok := s.Environment(name)
 		if !ok {
@@ -302,6 +313,10 @@ func judgeSoak(s *State, e Environment, version snapshot.Version, wanted time.Du
 		if found := soak(s, before, version, wanted); !found.passed() {
 			return found
 		}
+		measured = true
+	}
+	if len(e.skipped) > 0 && !measured {
+		return waits("", SoakNotReached, "nobody has measured it, because %s is skipped", strings.Join(e.skipped, ", "))
 	}
 	return passes("", "%s", wanted)
 }

@@ -168,7 +168,7 @@ func (e *Engine) differences(ctx context.Context, s *State, applications []Appli
 	var there []Application
 	of := s.Newest.Lock.Version.String()
 	for _, a := range applications {
-		if a.local() && !a.unwell() && a.ComparedRevision == s.Newest.Source {
+		if a.local() && !a.unwell() && a.ComparedRevision == s.Newest.Captured() {
 			there = append(there, a)
 		}
 	}

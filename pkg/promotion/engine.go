@@ -82,7 +82,9 @@ func (e *Engine) identity(p *config.Pipeline) snapshot.Identity {
 // maxSteps bounds one Reconcile. A pipeline needs at most a capture, one for
 // each tag that people set, and a record and a promotion for each environment,
 // before it has to wait for Argo CD or people; more would be a loop.
-func maxSteps(s *State) int { return 2 + len(s.Tagged) + 3*len(s.Environments) }
+func maxSteps(s *State) int {
+	return 2 + len(s.Tagged) + 3*len(s.Environments) + len(s.Compositions) + len(s.BackMerges)
+}
 
 // Result is what a Reconcile did and what it left for later.
 type Result struct {
@@ -176,6 +178,10 @@ func (e *Engine) Execute(ctx context.Context, s *State, step Step) error {
 	switch step.Kind {
 	case Capture:
 		err = e.executeCapture(ctx, s, step)
+	case Compose:
+		err = e.executeCompose(ctx, s, step)
+	case MergeBack:
+		err = e.executeMergeBack(ctx, s, step)
 	case Promote:
 		err = e.executePromotion(ctx, s, step)
 	case Record:

@@ -88,6 +88,12 @@ func (e *Engine) answer(ctx context.Context, s *State, questions []Question) err
 		s.Verdicts = map[questionKey]gate.Verdict{}
 	}
 	for _, q := range questions {
+		if q.Index == hotfixQuestion {
+			if err := e.answerHotfixes(ctx, s, q); err != nil {
+				return err
+			}
+			continue
+		}
 		verdict, known := e.memory.verdictOf(q, s.Tags[q.Version], e.now())
 		if !known {
 			verdict = e.ask(ctx, s, q)

@@ -203,7 +203,7 @@ func TestExplain(t *testing.T) {
 		got = append(got, strings.TrimSpace(strings.Join([]string{f.Check, string(f.Result), string(f.Reason)}, " ")))
 	}
 	want := []string{
-		"current pass", "evidence pass", "rejected pass", "admission pass", "hold pass", "frozen pass",
+		"current pass", "evidence pass", "rejected pass", "admission pass", "hold pass", "frozen pass", "hotfixes pass",
 		"approval wait APPROVAL_MISSING", "validation wait NOT_TESTED", "soak wait SOAK_NOT_REACHED", "http wait GATE_CLOSED", "promote pass",
 	}
 	if !slices.Equal(got, want) {

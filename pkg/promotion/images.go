@@ -14,17 +14,24 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
+// freshness says which images are read from where the manifests name them; nil
+// is none. All others come from the registry of the environment before.
+type freshness func(snapshot.Image) bool
+
+// allFresh: every image of a capture is.
+func allFresh(snapshot.Image) bool { return true }
+
 // mirrorInto makes every image that the environment, or one after it, uses
 // complete in the environment's registry. At capture the images come from
 // where the manifests found them; later from the registry of the environment
 // before, and never again from the first one's (I5).
-func (e *Engine) mirrorInto(ctx context.Context, step string, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, capture bool) (mirror.Report, error) {
+func (e *Engine) mirrorInto(ctx context.Context, step string, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, fresh freshness) (mirror.Report, error) {
 	target := p.Registries[environment.Registry]
 	dst, err := e.Registries.Open(target)
 	if err != nil {
 		return mirror.Report{}, stepError(step, sideRegistry, err)
 	}
-	images, err := e.mirrorList(p, lock, environment, capture)
+	images, err := e.mirrorList(p, lock, environment, fresh)
 	if err != nil {
 		return mirror.Report{}, stepError(step, sideRegistry, err)
 	}
@@ -40,14 +47,14 @@ func (e *Engine) mirrorInto(ctx context.Context, step string, p *config.Pipeline
 }
 
 // mirrorList says where each image of the environment comes from and goes to.
-func (e *Engine) mirrorList(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, capture bool) ([]mirror.Image, error) {
+func (e *Engine) mirrorList(p *config.Pipeline, lock *snapshot.Lock, environment config.Environment, fresh freshness) ([]mirror.Image, error) {
 	var images []mirror.Image
 	for _, image := range lock.ImagesOf(p.Downstream(environment.Name)...) {
 		location, err := p.Locate(image.Requested)
 		if err != nil {
 			return nil, err
 		}
-		source, repo, err := e.mirrorSource(p, environment, location, capture)
+		source, repo, err := e.mirrorSource(p, environment, location, fresh != nil && fresh(image))
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +118,7 @@ func (e *Engine) VerifyImages(ctx context.Context, p *config.Pipeline, lock *sna
 	if err != nil {
 		return mirror.Report{}, err
 	}
-	images, err := e.mirrorList(p, lock, environment, false)
+	images, err := e.mirrorList(p, lock, environment, nil)
 	if err != nil {
 		return mirror.Report{}, err
 	}
@@ -141,7 +148,7 @@ func (e *Engine) Restore(ctx context.Context, p *config.Pipeline, lock *snapshot
 	if err != nil {
 		return "", report, err
 	}
-	images, err := e.mirrorList(p, lock, environment, false)
+	images, err := e.mirrorList(p, lock, environment, nil)
 	if err != nil {
 		return "", report, err
 	}

@@ -154,7 +154,7 @@ func (s *shop) byHand(r Request) error {
 	if err != nil {
 		return err
 	}
-	step, err := PlanRequest(state, r)
+	step, err := e.PlanRequest(s.t.Context(), state, r)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fleeting-taas/propagator/pkg/gate"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/hotfix"
 )
 
 // memory is what an engine remembers between two looks. All of it can be had
@@ -30,6 +31,38 @@ type memory struct {
 	urged map[string]*urged
 	// verdicts that let nothing pass.
 	verdicts map[questionKey]pastVerdict
+	// What was found out about commits, which never changes.
+	branches lookup[gitrepo.Hash, hotfix.Branch]
+	found    lookup[findKey, hotfix.Containment]
+	checked  lookup[gitrepo.Hash, bool]
+}
+
+// findKey is what a containment depends on.
+type findKey struct{ base, head, in, tree, commit gitrepo.Hash }
+
+// lookup is a map that is emptied when it is full. It is safe for concurrent use.
+type lookup[K comparable, V any] struct {
+	mu     sync.Mutex
+	values map[K]V
+}
+
+// maxLookup bounds a map of what was found out.
+const maxLookup = 4096
+
+func (k *lookup[K, V]) get(key K) (V, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	value, ok := k.values[key]
+	return value, ok
+}
+
+func (k *lookup[K, V]) put(key K, value V) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.values == nil || len(k.values) >= maxLookup {
+		k.values = map[K]V{}
+	}
+	k.values[key] = value
 }
 
 // pastVerdict is what a gate said about a snapshot's commit.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ type Note struct {
 	Version snapshot.Version `json:"version,omitzero"`
 	// Passed is what a validate says.
 	Passed bool `json:"passed,omitempty"`
+	// Closure is what a close says.
+	Closure *snapshot.Closure `json:"closure,omitempty"`
 	// Until is the end of a freeze.
 	Until time.Time `json:"until,omitzero"`
 	// Reason is required but for a validate that passed.
@@ -32,6 +35,11 @@ type Note struct {
 // String says in a few words what the note does in an environment.
 func (n Note) String(environment string) string {
 	switch n.Event {
+	case snapshot.EventClose:
+		if n.Closure != nil && n.Closure.Dropped {
+			return fmt.Sprintf("drop hotfix %s", n.Closure.Name)
+		}
+		return fmt.Sprintf("close hotfix %s", n.Closure.Name)
 	case snapshot.EventReject:
 		return fmt.Sprintf("reject %s in %s", n.Version, environment)
 	case snapshot.EventValidate:
@@ -119,6 +127,8 @@ func (n Note) apply(entry *snapshot.Entry, current snapshot.Entry) {
 	entry.From, entry.Since, entry.Deployed = current.From, current.Since, current.Deployed
 	entry.Hold, entry.Frozen = current.Hold, current.Frozen
 	switch n.Event {
+	case snapshot.EventClose:
+		entry.Closed = append(slices.Clone(current.Closed), *n.Closure)
 	case snapshot.EventHold:
 		entry.Hold = n.Reason
 	case snapshot.EventFreeze:
@@ -196,7 +206,7 @@ func (e Environment) Proven(version snapshot.Version) (*snapshot.Entry, *Refused
 // SnapshotOf is the snapshot that was made of a source commit, as far as the
 // newest snapshot and the ledgers know; zero when none is known.
 func (s *State) SnapshotOf(commit gitrepo.Hash) snapshot.Version {
-	if s.Newest != nil && s.Newest.Source == commit {
+	if s.Newest != nil && s.Newest.Captured() == commit {
 		return s.Newest.Lock.Version
 	}
 	for _, e := range s.Environments {

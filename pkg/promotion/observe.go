@@ -49,6 +49,9 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	if err := e.observeLedgers(ctx, s, refs); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
+	if err := e.observeHotfixes(ctx, s, refs); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
 	if err := e.observeApprovals(ctx, s, refs); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
@@ -193,7 +196,10 @@ func (e *Engine) readSnapshots(ctx context.Context, s *State, wanted map[snapsho
 	found := map[snapshot.Version]readSnapshot{}
 	for v := range wanted {
 		if id := s.Tags[v]; id != "" {
-			read, err := e.readSnapshot(id, v)
+			read, err := e.readSnapshot(ctx, id, v)
+			if err != nil && transient(ctx, err) {
+				return nil, err
+			}
 			found[v] = readSnapshot{read, err}
 		}
 	}

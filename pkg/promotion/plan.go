@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gate"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
@@ -21,6 +22,10 @@ const (
 	// Capture makes a snapshot of the candidate commit, and promotes it to
 	// those environments that take it at once.
 	Capture Kind = "capture"
+	// Compose makes a snapshot of an earlier one and hotfixes.
+	Compose Kind = "compose"
+	// MergeBack brings a hotfix to the source branch.
+	MergeBack Kind = "backmerge"
 	// Promote moves an environment to a snapshot.
 	Promote Kind = "promote"
 	// Record writes the evidence that a snapshot is deployed and healthy.
@@ -53,10 +58,25 @@ type Step struct {
 	// Note is what is written into the ledger of an environment beside promotions
 	// and evidence.
 	Note *Note `json:"note,omitempty"`
+	// Onto is the snapshot that Hotfixes are composed onto.
+	Onto     snapshot.Version  `json:"onto,omitzero"`
+	Hotfixes []snapshot.Hotfix `json:"hotfixes,omitempty"`
+	// Skip are environments whose evidence the person who asked does without.
+	Skip []string `json:"skip,omitempty"`
 	// Evidence of a record.
 	Evidence []snapshot.Evidence `json:"evidence,omitempty"`
 
 	by asker
+	// debts of the environment after a promotion.
+	debts []snapshot.Debt
+}
+
+func namesOf(hotfixes []snapshot.Hotfix) string {
+	names := make([]string, 0, len(hotfixes))
+	for _, h := range hotfixes {
+		names = append(names, h.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // asker is on whose behalf a promotion is considered.
@@ -82,6 +102,10 @@ func (s Step) String() string {
 			text += " into " + strings.Join(s.Into, ", ")
 		}
 		return text
+	case s.Kind == Compose:
+		return fmt.Sprintf("compose %s of %s and %s", s.Version, s.Onto, namesOf(s.Hotfixes))
+	case s.Kind == MergeBack:
+		return fmt.Sprintf("merge hotfix %s back to %s", namesOf(s.Hotfixes), s.Tag)
 	case s.Kind == Annotate && s.Note != nil:
 		return s.Note.String(s.Environment)
 	case s.Rollback:
@@ -122,6 +146,7 @@ func Plan(s *State) Decision {
 	}
 	d.Waits = append(d.Waits, s.TagWaits...)
 	d.Steps = append(d.Steps, planCaptures(s)...)
+	planHotfixes(s, &d)
 	if s.Candidate == nil && s.CandidateWait.Reason != "" {
 		d.Waits = append(d.Waits, s.CandidateWait)
 	}
@@ -180,7 +205,7 @@ func captureStep(s *State, commit gitrepo.Hash, version snapshot.Version) Step {
 		onlyFirst := len(e.After) == 1 && directlyAfterFirst(s.Pipeline, e.Environment)
 		current := e.Current()
 		free := current.Hold == "" && checkFrozen(s, e, version, automation).passed() && checkAdmission(s, e, version, automation).passed()
-		if onlyFirst && e.Unreadable == "" && e.Promote == config.Auto && free && len(e.Gates) == 0 && version.Compare(current.Snapshot) > 0 {
+		if onlyFirst && e.Unreadable == "" && e.Promote == config.Auto && free && len(e.Gates) == 0 && len(s.owed(e)) == 0 && version.Compare(current.Snapshot) > 0 {
 			step.Into = append(step.Into, e.Name)
 		}
 	}
@@ -305,6 +330,16 @@ func matches(a Application, t snapshot.Target) bool {
 // One that waits for a gate does not block an older one that passed its own;
 // one whose gate was not asked yet does, until it was.
 func planPromotion(s *State, e Environment) (step *Step, wait *Wait, ask *Question) {
+	if lane := s.lane(e); !lane.IsZero() {
+		// It is what a later environment waits for.
+		step, obstacle := check(s, e, lane, automation)
+		switch {
+		case step != nil:
+			return step, nil, nil
+		case obstacle.question != nil || obstacle.Result != gate.Refuse:
+			return nil, obstacle.wait(e, lane), obstacle.question
+		}
+	}
 	var first *Wait
 	for _, version := range s.Versions() {
 		if version.Compare(e.Current().Snapshot) <= 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -45,7 +46,7 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 			return e.pushEntry(ctx, s, environment, step, target)
 		}
 	}
-	if _, err := e.mirrorInto(ctx, step.String(), pipeline, target.Lock, configured, false); err != nil {
+	if _, err := e.mirrorInto(ctx, step.String(), pipeline, target.Lock, configured, nil); err != nil {
 		return err
 	}
 	if err := e.release(ctx, step.String(), pipeline, target.Lock, configured); err != nil {
@@ -70,8 +71,11 @@ func (e *Engine) pushStillAllowed(ctx context.Context, step Step, target snapsho
 	if !ok || environment.Unreadable != "" || s.Tags[step.Version] != target.ID {
 		return refused(step.Environment, step.Version, NotValidated, "the repository changed while images were mirrored")
 	}
-	now, err := e.checkAgain(ctx, s, environment, step)
+	now, err := e.checkAgain(ctx, s, environment.without(step.Skip), step)
 	if err != nil {
+		return err
+	}
+	if step.debts, err = e.carry(ctx, s, environment, target); err != nil {
 		return err
 	}
 	step.Gates, step.ApprovedBy, step.Overrides = now.Gates, now.ApprovedBy, now.Overrides
@@ -136,6 +140,15 @@ func (e *Engine) append(s *State, environment Environment, step Step, target sna
 		ApprovedBy:   step.ApprovedBy,
 		Actor:        e.Actor,
 		Frozen:       current.Frozen,
+		Hotfixes:     current.Hotfixes,
+		Closed:       current.Closed,
+	}
+	for _, name := range step.Skip {
+		step.Gates = append(slices.Clone(step.Gates), snapshot.Verdict{Gate: name, Result: string(skip), Detail: step.Reason})
+		entry.Gates, entry.Override = step.Gates, step.Reason
+	}
+	if step.Kind == Promote && !step.Rollback {
+		entry.Hotfixes = step.debts
 	}
 	if tag := personsTag(target); tag != "" && step.Kind == Promote && !step.Rollback && directlyAfterFirst(s.Pipeline, environment.Environment) {
 		// What usually proves a snapshot fit to enter here was not asked.
@@ -187,14 +200,17 @@ func (e *Engine) Snapshot(ctx context.Context, s *State, version snapshot.Versio
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
 		return snapshot.Snapshot{}, err
 	}
-	return e.readSnapshot(id, version)
+	return e.readSnapshot(ctx, id, version)
 }
 
 // readSnapshot reads a snapshot that was fetched with its source commit.
-func (e *Engine) readSnapshot(id gitrepo.Hash, version snapshot.Version) (snapshot.Snapshot, error) {
+func (e *Engine) readSnapshot(ctx context.Context, id gitrepo.Hash, version snapshot.Version) (snapshot.Snapshot, error) {
 	s, err := snapshot.Read(e.Repo, id, version)
 	if err != nil {
 		return s, err
 	}
-	return s, snapshot.CheckTree(e.Repo, s)
+	if err := snapshot.CheckTree(e.Repo, s); err != nil || s.Lock.Base == nil {
+		return s, err
+	}
+	return s, e.checkComposed(ctx, s)
 }

@@ -36,7 +36,11 @@ func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Cap
 // that a registry which lost something is repaired.
 func (e *Engine) Mirror(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (mirror.Report, error) {
 	step := fmt.Sprintf("mirror %s to %s", lock.Version, environment.Name)
-	report, err := e.mirrorInto(ctx, step, p, lock, environment, directlyAfterFirst(p, environment))
+	var fresh freshness
+	if directlyAfterFirst(p, environment) {
+		fresh = allFresh
+	}
+	report, err := e.mirrorInto(ctx, step, p, lock, environment, fresh)
 	if err != nil {
 		return report, err
 	}

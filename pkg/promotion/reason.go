@@ -44,6 +44,10 @@ const (
 	GateUnknown       Reason = "GATE_UNKNOWN"
 	SignatureMissing  Reason = "SIGNATURE_MISSING"
 	Superseded        Reason = "SUPERSEDED"
+	HotfixLost        Reason = "HOTFIX_WOULD_BE_LOST"
+	BackMergeOwed     Reason = "HOTFIX_BACKMERGE_OWED"
+	HotfixConflict    Reason = "HOTFIX_CONFLICT"
+	HotfixUnusable    Reason = "HOTFIX_UNUSABLE"
 )
 
 // Help is one line for the person who reads the reason: what it means and what
@@ -82,6 +86,10 @@ var reasonHelp = map[Reason]string{
 	GateUnknown:       "a check could not be asked, or gave no usable answer, which never counts as a yes; see the detail, and the hook's log",
 	SignatureMissing:  "an approval or an image has no signature of anybody who may sign; sign it, or add the signer",
 	Superseded:        "something newer took the snapshot's place before it was proven there; wait for the newer one",
+	HotfixLost:        "the environment has had a hotfix that the snapshot does not contain; bring it to the source branch, propagator hotfix finish <name>, or say where it went: propagator hotfix close <name> --reason ...; against that for one promotion: --override HOTFIX_WOULD_BE_LOST --reason ...",
+	BackMergeOwed:     "a later environment runs a hotfix that is not here, so that what is tested here could not go there; bring it along: propagator hotfix finish <name>",
+	HotfixConflict:    "the hotfix and the release have changed the same lines, so it is left out; merge by hand: git switch hotfix/<name>, git merge the release's tag, and push",
+	HotfixUnusable:    "the branch cannot be composed as it is; the detail says what to type",
 	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",
 }
 

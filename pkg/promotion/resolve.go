@@ -58,7 +58,8 @@ func (u uses) add(reference, environment, application string) {
 
 // resolve turns every reference into a digest, as the registries answer now.
 // All failures are reported, not only the first.
-func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, commit string) ([]snapshot.Image, error) {
+// What a snapshot below has already is not resolved again.
+func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, below *snapshot.Snapshot, commit string) ([]snapshot.Image, error) {
 	var (
 		mu     sync.Mutex
 		images []snapshot.Image
@@ -68,7 +69,7 @@ func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, com
 	group.SetLimit(resolveConcurrency)
 	for reference, by := range used {
 		group.Go(func() error {
-			image, err := e.resolveOne(ctx, p, reference)
+			image, err := e.resolveKnown(ctx, p, reference, below)
 			image.UsedBy = slices.Sorted(slices.Values(by))
 			mu.Lock()
 			defer mu.Unlock()
@@ -87,6 +88,15 @@ func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, com
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	slices.SortFunc(images, func(a, b snapshot.Image) int { return strings.Compare(a.Requested, b.Requested) })
 	return images, errors.Join(errs...)
+}
+
+func (e *Engine) resolveKnown(ctx context.Context, p *config.Pipeline, reference string, below *snapshot.Snapshot) (snapshot.Image, error) {
+	if below != nil {
+		if image, ok := below.Lock.Image(reference); ok {
+			return image, nil
+		}
+	}
+	return e.resolveOne(ctx, p, reference)
 }
 
 func (e *Engine) resolveOne(ctx context.Context, p *config.Pipeline, reference string) (snapshot.Image, error) {

@@ -49,6 +49,14 @@ type State struct {
 	Environments []Environment
 	// Approvals found as tags.
 	Approvals []Approval
+	// Hotfixes that are open, or a debt of an environment, by name.
+	Hotfixes []Hotfix
+	// Compositions of hotfixes that are due, one a line.
+	Compositions []Composition
+	// BackMerges that are due.
+	BackMerges []BackMerge
+	// debts are the answers to what a promotion would lose.
+	debts map[questionKey]Finding
 	// Warnings are what people should know although it holds nothing up.
 	Warnings []Wait
 	// Verdicts of gates that were asked, for as long as this state is used.
@@ -81,6 +89,9 @@ type Environment struct {
 	// Unreadable is why the ledger cannot be used; empty when it can. Nothing
 	// is done to such an environment.
 	Unreadable string
+	// skipped are environments before this one whose evidence a person wants to do
+	// without; they are not among After.
+	skipped []string
 	// Applications observed for this environment; ApplicationsKnown is false
 	// when nobody could be asked, which is not the same as none.
 	Applications      []Application
@@ -93,6 +104,14 @@ func (e Environment) Current() snapshot.Entry {
 		return snapshot.Entry{}
 	}
 	return e.History[0]
+}
+
+// without leaves out environments before this one, whose evidence a person does
+// without.
+func (e Environment) without(skipped []string) Environment {
+	e.skipped = skipped
+	e.After = slices.DeleteFunc(slices.Clone(e.After), func(name string) bool { return slices.Contains(skipped, name) })
+	return e
 }
 
 // proof is what a ledger says about a snapshot that was healthy there.
@@ -257,7 +276,7 @@ func (s *State) capturedSources() map[gitrepo.Hash]snapshot.Version {
 	if s.Newest == nil {
 		return sources
 	}
-	if s.Newest.Lock.Source.Tag != "" {
+	if s.Newest.Lock.Source.Tag != "" || s.Newest.Lock.Base != nil {
 		for _, e := range s.Environments {
 			for _, entry := range e.History {
 				if entry.SourceCommit != "" {
@@ -266,7 +285,7 @@ func (s *State) capturedSources() map[gitrepo.Hash]snapshot.Version {
 			}
 		}
 	}
-	sources[s.Newest.Source] = s.Newest.Lock.Version
+	sources[s.Newest.Captured()] = s.Newest.Lock.Version
 	return sources
 }
 

@@ -140,6 +140,7 @@ func (c *lockChecker) lock(l *Lock) {
 	if l.Source.Tag != "" && !tagPattern.MatchString(l.Source.Tag) {
 		c.fault([]any{"source", "tag"}, "%q cannot be the tag of a commit and of an image", l.Source.Tag)
 	}
+	c.hotfixes(l)
 	seen := map[string]int{}
 	for i, image := range l.Images {
 		at := func(field string) []any { return []any{"images", i, field} }
@@ -175,6 +176,32 @@ func (c *lockChecker) lock(l *Lock) {
 		if !digestPattern.MatchString(r.SHA256) {
 			c.fault([]any{"renders", i, "sha256"}, "%q is not a sha256 hash (sha256:…)", r.SHA256)
 		}
+	}
+}
+
+// hotfixes checks what a composed snapshot says about its origin.
+func (c *lockChecker) hotfixes(l *Lock) {
+	if l.Base == nil {
+		if len(l.Hotfixes) > 0 {
+			c.fault([]any{"hotfixes"}, "there is no base that they were composed onto")
+		}
+		return
+	}
+	if len(l.Hotfixes) == 0 {
+		c.fault([]any{"hotfixes"}, "missing, but there is a base")
+	}
+	if !l.Base.Snapshot.SameLine(l.Version) || l.Base.Snapshot.Compare(l.Version) >= 0 {
+		c.fault([]any{"base", "snapshot"}, "%s is no earlier patch of %s", l.Base.Snapshot, l.Version)
+	}
+	if !l.Base.Commit.Valid() || !l.Base.Captured.Valid() {
+		c.fault([]any{"base"}, "commit and captured are full commit ids")
+	}
+	seen := map[string]bool{}
+	for i, h := range l.Hotfixes {
+		if !ValidHotfixName(h.Name) || !h.Base.Valid() || !h.Head.Valid() || h.Since.IsZero() || seen[h.Name+string(h.Head)] {
+			c.fault([]any{"hotfixes", i}, "%q is incomplete or doubled", h.Name)
+		}
+		seen[h.Name+string(h.Head)] = true
 	}
 }
 

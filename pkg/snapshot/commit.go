@@ -19,6 +19,15 @@ type Snapshot struct {
 	Lock   *Lock
 }
 
+// Captured is the commit of the source branch that the snapshot stems from: its
+// source, or where hotfixes were composed, that of the snapshot below them all.
+func (s Snapshot) Captured() gitrepo.Hash {
+	if s.Lock != nil && s.Lock.Base != nil {
+		return s.Lock.Base.Captured
+	}
+	return s.Source
+}
+
 // Build makes the snapshot commit of a source commit and a lock: the objects
 // to push and the commit's id. The source commit and its tree must have been
 // fetched. Times are those of the source commit, as instants in UTC, so that

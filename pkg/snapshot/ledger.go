@@ -32,6 +32,8 @@ const (
 	EventReject Event = "reject"
 	// EventValidate: somebody has tested a snapshot there, and says how it went.
 	EventValidate Event = "validate"
+	// EventClose: somebody says that a hotfix is no debt any more.
+	EventClose Event = "close"
 )
 
 // Moves reports whether an event makes the environment point at something else.
@@ -41,7 +43,7 @@ func (e Event) Moves() bool { return e == EventPromote || e == EventRollback }
 // anything was promoted.
 func (e Event) notes() bool {
 	switch e {
-	case EventHold, EventFreeze, EventResume, EventReject, EventValidate:
+	case EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventClose:
 		return true
 	}
 	return false
@@ -76,6 +78,10 @@ type Entry struct {
 	// About is the snapshot that EventReject and EventValidate speak of, whatever
 	// the environment points at.
 	About Version
+	// Hotfixes are the debts of the environment, Closed those that are none any
+	// more because somebody has said so.
+	Hotfixes []Debt
+	Closed   []Closure
 
 	// Gates lists the verdicts at the moment of a promotion, or what EventValidate
 	// says.
@@ -118,6 +124,11 @@ func (e Entry) Subject() string {
 		return fmt.Sprintf("%s %s", e.Event, e.Environment)
 	case EventFreeze:
 		return fmt.Sprintf("freeze %s until %s", e.Environment, timestamp(e.Frozen))
+	case EventClose:
+		if len(e.Closed) > 0 {
+			return fmt.Sprintf("close hotfix %s in %s", e.Closed[len(e.Closed)-1].Name, e.Environment)
+		}
+		return "close " + e.Environment
 	case EventReject, EventValidate:
 		return fmt.Sprintf("%s %s in %s", e.Event, e.About, e.Environment)
 	default:
@@ -138,6 +149,12 @@ func (e Entry) Message() string {
 	t.add(trailerHold, e.Hold)
 	t.add(trailerFrozen, timestamp(e.Frozen))
 	t.add(trailerAbout, e.About.String())
+	for _, d := range e.Hotfixes {
+		t.add(trailerHotfix, d.line())
+	}
+	for _, c := range e.Closed {
+		t.add(trailerClosed, c.line())
+	}
 	for _, v := range e.Gates {
 		t.add(trailerGate, v.line())
 	}
@@ -219,7 +236,7 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		return fmt.Errorf("ledger commit %s: trailer %s: %w", id.Short(), key, err)
 	}
 	switch e.Event {
-	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate:
+	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventClose:
 	case "":
 		return e, fmt.Errorf("commit %s was not written by Propagator; environment branches must be written by nobody else (protect them)", id.Short())
 	default:
@@ -243,6 +260,20 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		verdict, detail, _ := strings.Cut(line, ": ")
 		gate, result, _ := strings.Cut(verdict, " ")
 		e.Gates = append(e.Gates, Verdict{Gate: gate, Result: result, Detail: detail})
+	}
+	for _, line := range t.All(trailerHotfix) {
+		debt, err := parseDebt(line)
+		if err != nil {
+			return e, wrong(trailerHotfix, err)
+		}
+		e.Hotfixes = append(e.Hotfixes, debt)
+	}
+	for _, line := range t.All(trailerClosed) {
+		closure, err := parseClosure(line)
+		if err != nil {
+			return e, wrong(trailerClosed, err)
+		}
+		e.Closed = append(e.Closed, closure)
 	}
 	for _, line := range t.All(trailerApplication) {
 		evidence, err := parseEvidence(line)

@@ -13,16 +13,23 @@ const (
 // every environment, resolved to a digest. It is environment-neutral: digests
 // are the same everywhere, only the registry in front of them differs.
 type Lock struct {
-	APIVersion string   `yaml:"apiVersion" json:"apiVersion"`
-	Kind       string   `yaml:"kind" json:"kind"`
-	Version    Version  `yaml:"version" json:"version"`
-	Source     Source   `yaml:"source" json:"source"`
-	Images     []Image  `yaml:"images" json:"images"`
-	Renders    []Render `yaml:"renders" json:"renders"`
-	Tools      Tools    `yaml:"tools" json:"tools"`
+	APIVersion string  `yaml:"apiVersion" json:"apiVersion"`
+	Kind       string  `yaml:"kind" json:"kind"`
+	Version    Version `yaml:"version" json:"version"`
+	Source     Source  `yaml:"source" json:"source"`
+	// Base is set where hotfixes were composed onto an earlier snapshot, and nil
+	// where a commit of the source branch was captured. Hotfixes are all that
+	// have been composed since that capture.
+	Base     *Base    `yaml:"base,omitempty" json:"base,omitempty"`
+	Hotfixes []Hotfix `yaml:"hotfixes,omitempty" json:"hotfixes,omitempty"`
+
+	Images  []Image  `yaml:"images" json:"images"`
+	Renders []Render `yaml:"renders" json:"renders"`
+	Tools   Tools    `yaml:"tools" json:"tools"`
 }
 
-// Source is the commit that was captured.
+// Source is the commit that was captured. For a composed snapshot it is the
+// composition, a commit of nobody's branch.
 type Source struct {
 	// Repository without credentials.
 	Repository string `yaml:"repository" json:"repository"`

@@ -33,6 +33,9 @@ const (
 	trailerApprovedBy  = "Propagator-Approved-By"
 	trailerOverride    = "Propagator-Override"
 	trailerApplication = "Propagator-Application"
+	trailerHotfix      = "Propagator-Hotfix"
+	trailerClosed      = "Propagator-Hotfix-Closed"
+	trailerOnto        = "Propagator-Onto"
 	trailerActor       = "Propagator-Actor"
 )
 

@@ -1,0 +1,296 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/hotfix"
+	"github.com/fleeting-taas/propagator/pkg/merge"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
+)
+
+// executeCompose publishes a composed snapshot: what is new of its images goes
+// into the registry of every environment that follows the first, and then its
+// tag is pushed. No environment is moved.
+func (e *Engine) executeCompose(ctx context.Context, s *State, step Step) error {
+	captured, err := e.prepareComposition(ctx, s, step)
+	if err != nil {
+		return err
+	}
+	e.Hops.reach(step, atCaptured, e.now())
+	return e.publish(ctx, s, step, captured)
+}
+
+// prepareComposition works out a composed snapshot, and writes nothing anywhere.
+// The digests of the snapshot below are kept; only references that it does not
+// have are resolved.
+func (e *Engine) prepareComposition(ctx context.Context, s *State, step Step) (*Captured, error) {
+	onto, err := e.Snapshot(ctx, s, step.Onto)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.fetchHotfixes(ctx, step.Hotfixes); err != nil {
+		return nil, err
+	}
+	composed, err := hotfix.Compose(e.Repo, onto.Tree, onto.Lock.Version.String(), step.Hotfixes)
+	if err != nil {
+		return nil, err
+	}
+	if len(composed.Left) > 0 {
+		return nil, fmt.Errorf("hotfix %s %s", composed.Left[0].Name, composed.Left[0])
+	}
+	commit, objects, err := snapshot.Compose(e.Repo, onto, composed.Tree, composed.Hotfixes, e.identity(s.Pipeline))
+	if err != nil {
+		return nil, err
+	}
+	objects = append(composed.Objects, objects...)
+	captured, err := e.prepare(ctx, gitrepo.With(e.Repo, objects...), Step{Kind: Compose, Version: step.Version, Commit: commit, Hotfixes: composed.Hotfixes}, &onto)
+	if err != nil {
+		return nil, err
+	}
+	captured.objects = append(objects, captured.objects...)
+	return captured, nil
+}
+
+func (e *Engine) fetchHotfixes(ctx context.Context, hotfixes []snapshot.Hotfix) error {
+	var ids []gitrepo.Hash
+	for _, h := range hotfixes {
+		ids = append(ids, h.Base, h.Head)
+	}
+	return e.Repo.Fetch(ctx, ids, gitrepo.FetchOptions{Depth: 1})
+}
+
+// composedLock is the lock of a composed snapshot, but for images and renders.
+func composedLock(step Step, onto snapshot.Snapshot, hotfixes []snapshot.Hotfix) *snapshot.Lock {
+	lock := &snapshot.Lock{
+		Version: step.Version, Source: onto.Lock.Source,
+		Base:     &snapshot.Base{Snapshot: onto.Lock.Version, Commit: onto.ID, Captured: onto.Captured()},
+		Hotfixes: append(slices.Clone(onto.Lock.Hotfixes), hotfixes...),
+	}
+	lock.Source.Commit, lock.Source.Tag = string(step.Commit), ""
+	return lock
+}
+
+// checkComposed proves that a composed snapshot is what its lock says, down to
+// the captured snapshot at the bottom. A snapshot never changes, so that is done
+// once.
+func (e *Engine) checkComposed(ctx context.Context, s snapshot.Snapshot) error {
+	if _, checked := e.memory.checked.get(s.ID); checked {
+		return nil
+	}
+	base := *s.Lock.Base
+	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.ID, base.Commit}, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
+		return err
+	}
+	below, err := e.readSnapshot(ctx, base.Commit, base.Snapshot)
+	if err != nil {
+		return fmt.Errorf("composed onto %s: %w", base.Snapshot, err)
+	}
+	if err := e.fetchHotfixes(ctx, s.Composed()); err != nil {
+		return err
+	}
+	if err := hotfix.Check(e.Repo, s, below); err != nil {
+		return err
+	}
+	e.memory.checked.put(s.ID, true)
+	return nil
+}
+
+// observeBackMerges finds the hotfixes that an environment has proven and that
+// the source branch lacks.
+func (e *Engine) observeBackMerges(ctx context.Context, s *State, refs gitrepo.Refs) error {
+	mode := s.Pipeline.Hotfixes.BackMerge
+	for _, h := range s.Hotfixes {
+		if !slices.ContainsFunc(h.In, func(w Whereabouts) bool { return w.Version.IsZero() && w.Answer == hotfix.Missing }) || !s.provenAnywhere(h) {
+			continue
+		}
+		target, ok := e.backMerge(s, refs, h, string(mode))
+		if !ok {
+			continue
+		}
+		s.BackMerges = append(s.BackMerges, target)
+	}
+	return ctx.Err()
+}
+
+// backMerge says to which branch a hotfix is merged back; false when that is left
+// to people, or the branch for it is there already.
+func (e *Engine) backMerge(s *State, refs gitrepo.Refs, h Hotfix, mode string) (BackMerge, bool) {
+	switch mode {
+	case "push":
+		return BackMerge{Hotfix: h.Hotfix, Branch: s.Pipeline.Source.Branch, Tip: s.SourceTip}, true
+	case "branch":
+		branch := "backmerge/" + h.Name
+		return BackMerge{Hotfix: h.Hotfix, Branch: branch}, refs[gitrepo.Heads+branch] == ""
+	}
+	return BackMerge{}, false
+}
+
+// provenAnywhere reports whether an environment has seen a snapshot healthy that
+// has the hotfix.
+func (s *State) provenAnywhere(h Hotfix) bool {
+	return slices.ContainsFunc(s.Environments, func(e Environment) bool {
+		return slices.Contains(h.Owed, e.Name) && slices.ContainsFunc(e.History, func(entry snapshot.Entry) bool {
+			return entry.Event == snapshot.EventDeployed &&
+				slices.ContainsFunc(entry.Hotfixes, func(d snapshot.Debt) bool { return d.Head == h.Head })
+		})
+	})
+}
+
+func (m BackMerge) step() Step {
+	return Step{Kind: MergeBack, Commit: m.Tip, Tag: m.Branch, Hotfixes: []snapshot.Hotfix{m.Hotfix}}
+}
+
+// executeMergeBack merges a hotfix into the tip of the source branch, as one
+// commit of who wrote it, and pushes that to the branch of the step.
+func (e *Engine) executeMergeBack(ctx context.Context, s *State, step Step) error {
+	h := step.Hotfixes[0]
+	if err := e.fetchHotfixes(ctx, step.Hotfixes); err != nil {
+		return err
+	}
+	tip, err := gitrepo.ReadCommit(e.Repo, s.SourceTip)
+	if err != nil {
+		return err
+	}
+	base, err := gitrepo.ReadCommit(e.Repo, h.Base)
+	if err != nil {
+		return err
+	}
+	head, err := gitrepo.ReadCommit(e.Repo, h.Head)
+	if err != nil {
+		return err
+	}
+	merged, err := merge.Trees(e.Repo, base.Tree, tip.Tree, head.Tree, merge.Options{
+		Leave: []string{".propagator"}, Ours: s.Pipeline.Source.Branch, Theirs: "hotfix/" + h.Name,
+	})
+	if err != nil {
+		return err
+	}
+	if !merged.Clean() {
+		return &RefusedError{Wait: Wait{Environment: "hotfix/" + h.Name, Reason: HotfixConflict, Detail: merged.Conflicts[0].String()}}
+	}
+	if merged.Empty() {
+		return &RefusedError{Wait: Wait{Environment: "hotfix/" + h.Name, Reason: AlreadyThere, Detail: s.Pipeline.Source.Branch + " has it"}}
+	}
+	identity := e.identity(s.Pipeline)
+	subject, _, _ := strings.Cut(head.Message, "\n")
+	commit := gitrepo.NewCommit(gitrepo.Commit{
+		Tree: merged.Tree, Parents: []gitrepo.Hash{s.SourceTip}, Author: head.Author,
+		Committer: gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: s.Now},
+		Message:   snapshot.BackMerge(h, subject),
+	})
+	return e.Repo.Push(ctx, gitrepo.Push{
+		Updates: []gitrepo.Update{{Ref: gitrepo.Heads + step.Tag, Old: step.Commit, New: commit.ID()}},
+		Objects: append(merged.Objects, commit),
+	})
+}
+
+// findHotfix returns the hotfix that a person means: by its name, or by its name
+// and the beginning of its head (pay-timeout@3f2a91c).
+func (s *State) findHotfix(name string) (Hotfix, error) {
+	wanted, head, _ := strings.Cut(strings.TrimPrefix(name, "hotfix/"), "@")
+	var found []Hotfix
+	for _, h := range s.Hotfixes {
+		if h.Name == wanted && strings.HasPrefix(string(h.Head), head) {
+			found = append(found, h)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Hotfix{}, fmt.Errorf("there is no hotfix %s, neither a branch hotfix/%s nor a debt; list them with: propagator hotfix list", name, wanted)
+	case 1:
+		return found[0], nil
+	}
+	var heads []string
+	for _, h := range found {
+		heads = append(heads, h.Name+"@"+h.Head.Short())
+	}
+	return Hotfix{}, fmt.Errorf("hotfix %s is several; name one of %s", name, strings.Join(heads, ", "))
+}
+
+// PlanCompose returns the steps that compose what is due now, or only the named
+// hotfixes. Why one is not composed is a *RefusedError.
+func PlanCompose(s *State, names ...string) ([]Step, error) {
+	if len(names) == 0 {
+		steps := make([]Step, 0, len(s.Compositions))
+		for _, c := range s.Compositions {
+			steps = append(steps, c.step())
+		}
+		return steps, nil
+	}
+	var wanted []gitrepo.Hash
+	for _, name := range names {
+		h, err := s.findHotfix(name)
+		if err != nil {
+			return nil, err
+		}
+		if waits := h.waits(); len(waits) > 0 {
+			return nil, &RefusedError{Wait: waits[0]}
+		}
+		wanted = append(wanted, h.Head)
+	}
+	var steps []Step
+	for _, c := range s.Compositions {
+		c.Hotfixes = slices.DeleteFunc(slices.Clone(c.Hotfixes), func(h snapshot.Hotfix) bool { return !slices.Contains(wanted, h.Head) })
+		if len(c.Hotfixes) > 0 {
+			steps = append(steps, c.step())
+		}
+	}
+	if len(steps) == 0 {
+		return nil, &RefusedError{Wait: Wait{Environment: "hotfix/" + names[0], Reason: AlreadyThere, Detail: "nothing is due: every line that it belongs to has it"}}
+	}
+	return steps, nil
+}
+
+// PlanMergeBack returns the step that brings a hotfix to the source branch, or to
+// a branch backmerge/<name> for people to merge.
+func PlanMergeBack(s *State, name string, ownBranch bool) (Step, error) {
+	h, err := s.findHotfix(name)
+	if err != nil {
+		return Step{}, err
+	}
+	if h.Fault != "" {
+		return Step{}, &RefusedError{Wait: h.waits()[0]}
+	}
+	for _, w := range h.In {
+		if w.Version.IsZero() && w.Answer == hotfix.Contained {
+			return Step{}, &RefusedError{Wait: Wait{Environment: "hotfix/" + h.Name, Reason: AlreadyThere, Detail: fmt.Sprintf("%s: %s", w.Place, w.Containment)}}
+		}
+	}
+	if ownBranch {
+		return BackMerge{Hotfix: h.Hotfix, Branch: "backmerge/" + h.Name}.step(), nil
+	}
+	return BackMerge{Hotfix: h.Hotfix, Branch: s.Pipeline.Source.Branch, Tip: s.SourceTip}.step(), nil
+}
+
+// PlanClose returns the step that records that a hotfix is no debt any more:
+// because it is somewhere that cannot be proven, or dropped, so that compositions
+// leave it out from now on.
+func PlanClose(s *State, name string, dropped bool, reason string) (Step, error) {
+	if reason = strings.TrimSpace(reason); reason == "" {
+		return Step{}, errors.New("closing a hotfix is recorded with its reason; add --reason")
+	}
+	h, err := s.findHotfix(name)
+	if err != nil {
+		return Step{}, err
+	}
+	if h.Closed != nil {
+		return Step{}, &RefusedError{Wait: Wait{Environment: "hotfix/" + h.Name, Reason: AlreadyThere, Detail: "it is closed: " + h.Closed.Reason}}
+	}
+	// Every ledger counts. The one of an environment that has had it is where
+	// people will look.
+	for _, e := range s.Environments {
+		owes := slices.Contains(h.Owed, e.Name) || len(h.Owed) == 0
+		if owes && e.Unreadable == "" && len(e.History) > 0 {
+			return Step{
+				Kind: Annotate, Environment: e.Name, Version: e.Current().Snapshot, Reason: reason, by: personByName,
+				Note: &Note{Event: snapshot.EventClose, Reason: reason, Closure: &snapshot.Closure{Name: h.Name, Head: h.Head, Dropped: dropped, Reason: reason}},
+			}, nil
+		}
+	}
+	return Step{}, fmt.Errorf("no environment has a ledger in which that could be recorded")
+}
