@@ -178,19 +178,20 @@ func walk(r gitrepo.Objects, head gitrepo.Hash, known Known) (base gitrepo.Hash,
 	return base, visited, complete, nil
 }
 
-// ofSource returns the newest of the commits that the source branch has as well;
-// empty when none is among its newest.
+// ofSource returns the newest of the commits that were made on the source branch;
+// empty when none of its newest was. Where a hotfix was merged into the source
+// branch, its commits are in that history as well, but not along first parents.
 func ofSource(ctx context.Context, r gitrepo.Reader, source gitrepo.Hash, commits []gitrepo.Hash) (gitrepo.Hash, error) {
 	if err := r.Fetch(ctx, []gitrepo.Hash{source}, gitrepo.FetchOptions{Depth: searchDepth[0], CommitsOnly: true}); err != nil {
 		return "", err
 	}
-	history, err := reach(r, source, 0)
+	line, err := gitrepo.FirstParents(r, source, searchDepth[0])
 	if err != nil {
 		return "", err
 	}
-	for _, id := range commits {
-		if _, both := history[id]; both {
-			return id, nil
+	for _, made := range line {
+		if slices.Contains(commits, made.ID) {
+			return made.ID, nil
 		}
 	}
 	return "", nil

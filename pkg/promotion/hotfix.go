@@ -224,7 +224,9 @@ func (e *Engine) openBranch(ctx context.Context, s *State, name string, head git
 		return hotfix.Branch{Hotfix: snapshot.Hotfix{Name: name, Head: head}, Onto: version, Fault: hotfix.Empty}, nil
 	}
 	if branch, ok := e.memory.branches.get(head); ok && branch.Name == name {
-		if branch.Base == "" || known[branch.Base] != (snapshot.Version{}) {
+		// It begins where it did unless a part of it was composed meanwhile.
+		_, same := known[branch.Base]
+		if same && !slices.ContainsFunc(branch.Commits, func(id gitrepo.Hash) bool { _, composed := known[id]; return composed }) {
 			return branch, nil
 		}
 	}
@@ -329,7 +331,8 @@ func (e *Engine) observeCompositions(ctx context.Context, s *State, lines []snap
 		for _, left := range composed.Left {
 			s.leave(left, onto.Lock.Version)
 		}
-		if len(composed.Hotfixes) > 0 {
+		// Who sees the first environment can read where new images come from.
+		if len(composed.Hotfixes) > 0 && e.sees(s.Pipeline.First().Name) {
 			s.Compositions = append(s.Compositions, Composition{Onto: onto, Version: s.nextPatch(onto.Lock.Version), Hotfixes: composed.Hotfixes})
 		}
 	}
