@@ -125,10 +125,19 @@ func (r *report) checkTimezone(at, name string) {
 	}
 }
 
-// cronFault says what is wrong with the times of a window or freeze.
+// cronFault says what is wrong with the times of a window, freeze or schedule. A
+// prefix TZ=, on which the parser can panic, is not one of five fields.
 func cronFault(text string) string {
-	if _, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(text); err != nil {
+	if len(strings.Fields(text)) != 5 || strings.Contains(text, "=") {
+		return fmt.Sprintf("%s is not five fields (minute, hour, day of the month, month, day of the week) such as \"0 9 * * 1-5\"; the time zone is a field of its own", quote(text))
+	}
+	parsed, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(text)
+	if err != nil {
 		return fmt.Sprintf("%s does not name times as cron does, such as \"0 9 * * 1-5\": %v", quote(text), err)
+	}
+	// The five years that the library looks at begin with a leap year.
+	if parsed.Next(time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second)).IsZero() {
+		return fmt.Sprintf("%s never comes; no month that it names has such a day", quote(text))
 	}
 	return ""
 }

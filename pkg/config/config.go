@@ -62,6 +62,23 @@ type Source struct {
 	// refs/tags/; its one * stands for the version. Empty unless Capture has
 	// tag; default then: v*.
 	Tags string
+	// Schedule are the times of CaptureSchedule; nil without it.
+	Schedule *Schedule
+	// Quiet is how long the branch must have been without a change before a commit
+	// is captured because of a sync. Default: 0, at once.
+	Quiet time.Duration
+	// QuietAtMost is how long a commit waits for that when there is no quiet.
+	// Default: ten times Quiet.
+	QuietAtMost time.Duration
+}
+
+// Schedule names times.
+type Schedule struct {
+	// Cron has five fields (minute, hour, day of the month, month, day of the
+	// week), in the local time of Timezone.
+	Cron string
+	// Timezone such as Europe/Berlin. Default: UTC.
+	Timezone string
 }
 
 // Registry is a long-living or ephemeral home of images.

@@ -16,6 +16,9 @@ const (
 // about it: Kubernetes takes ten minutes to call a Deployment hopeless.
 const defaultFailureAfter = 10 * time.Minute
 
+// quietAtMost is how many times the quiet that is asked for a commit waits for it.
+const quietAtMost = 10
+
 // fillDefaults sets what the file leaves out. It runs before the checks, so
 // that a default which does not work is reported as well.
 func (p *Pipeline) fillDefaults() {
@@ -42,6 +45,12 @@ func (s *Source) fillDefaults() {
 	}
 	if s.Captures(CaptureTag) {
 		setDefault(&s.Tags, "v*")
+	}
+	if s.Schedule != nil {
+		setDefault(&s.Schedule.Timezone, "UTC")
+	}
+	if s.QuietAtMost == 0 {
+		s.QuietAtMost = quietAtMost * s.Quiet
 	}
 }
 

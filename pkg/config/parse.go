@@ -48,8 +48,18 @@ func metadataFields(d *decoder, p *Pipeline) []field {
 func sourceFields(d *decoder, s *Source) []field {
 	return []field{
 		optional("branch", d.text(&s.Branch)),
-		optional("capture", someOf(d, &s.Capture, CaptureSync, CaptureTag)),
+		optional("capture", someOf(d, &s.Capture, CaptureSync, CaptureTag, CaptureSchedule, CaptureManual)),
 		optional("tags", d.text(&s.Tags)),
+		optional("schedule", pointerOf(d, &s.Schedule, Schedule{}, scheduleFields)),
+		optional("quiet", d.duration(&s.Quiet)),
+		optional("quietAtMost", d.duration(&s.QuietAtMost)),
+	}
+}
+
+func scheduleFields(d *decoder, s *Schedule) []field {
+	return []field{
+		required("cron", d.text(&s.Cron)),
+		optional("timezone", d.text(&s.Timezone)),
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -16,6 +17,17 @@ func TestCaptureForms(t *testing.T) {
 		{"a word", "{capture: tag}", Source{Branch: "main", Capture: []CaptureMode{CaptureTag}, Tags: "v*"}},
 		{"a list of one", "{capture: [sync]}", Source{Branch: "main", Capture: []CaptureMode{CaptureSync}}},
 		{"both", "{capture: [tag, sync], tags: release-*}", Source{Branch: "main", Capture: []CaptureMode{CaptureTag, CaptureSync}, Tags: "release-*"}},
+		{"by hand", "{capture: manual}", Source{Branch: "main", Capture: []CaptureMode{CaptureManual}}},
+		{"times", "{capture: schedule, schedule: {cron: 0 17 * * 1-5}}", Source{
+			Branch: "main", Capture: []CaptureMode{CaptureSchedule}, Schedule: &Schedule{Cron: "0 17 * * 1-5", Timezone: "UTC"},
+		}},
+		{"times and tags", "{capture: [schedule, tag], schedule: {cron: 0 17 * * 1-5, timezone: Europe/Berlin}}", Source{
+			Branch: "main", Capture: []CaptureMode{CaptureSchedule, CaptureTag}, Tags: "v*", Schedule: &Schedule{Cron: "0 17 * * 1-5", Timezone: "Europe/Berlin"},
+		}},
+		{"quiet", "{quiet: 2m}", Source{Branch: "main", Capture: []CaptureMode{CaptureSync}, Quiet: 2 * time.Minute, QuietAtMost: 20 * time.Minute}},
+		{"quiet, at most", "{capture: [sync, tag], quiet: 2m, quietAtMost: 5m}", Source{
+			Branch: "main", Capture: []CaptureMode{CaptureSync, CaptureTag}, Tags: "v*", Quiet: 2 * time.Minute, QuietAtMost: 5 * time.Minute,
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, err := Parse([]byte(`

@@ -57,7 +57,7 @@ func (e *Engine) observeCandidate(ctx context.Context, s *State, first config.En
 		s.CandidateWait = Wait{Environment: first.Name, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 		return nil
 	}
-	if s.ConfigFault != "" || !s.Pipeline.Source.Captures(config.CaptureSync) {
+	if s.ConfigFault != "" || !s.Pipeline.Source.FollowsFirst() {
 		return nil // said once, as a reason of its own
 	}
 	var deploying []Application

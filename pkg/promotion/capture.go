@@ -37,8 +37,8 @@ func (c *Captured) fresh(image snapshot.Image) bool {
 
 // Prepare works out the snapshot of a capture's source commit: it renders every
 // application of every environment, resolves every image, and builds the
-// commit. It writes nothing anywhere. Of the step it needs Commit, Version and
-// Tag.
+// commit. It writes nothing anywhere. Of the step it needs Commit, Version,
+// Tag and Scheduled.
 func (e *Engine) Prepare(ctx context.Context, of Step) (*Captured, error) {
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{of.Commit}, gitrepo.FetchOptions{Depth: 1}); err != nil {
 		return nil, stepError("capture "+of.Version.String(), sideGit, err)
@@ -69,7 +69,7 @@ func (e *Engine) prepare(ctx context.Context, r gitrepo.Objects, of Step, below 
 	}
 	lock := &snapshot.Lock{
 		Version: of.Version,
-		Source:  snapshot.Source{Repository: repositoryKey(e.Repo.URL()), Branch: pipeline.Source.Branch, Commit: string(commit), Tag: of.Tag},
+		Source:  snapshot.Source{Repository: repositoryKey(e.Repo.URL()), Branch: pipeline.Source.Branch, Commit: string(commit), Tag: of.Tag, Scheduled: of.Scheduled},
 	}
 	if below != nil {
 		lock = composedLock(of, *below, of.Hotfixes)

@@ -58,6 +58,9 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	if err := e.observeApplications(ctx, s); err != nil {
 		return nil, stepError(step, sideArgo, err)
 	}
+	if err := e.observeTiming(ctx, s); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
 	if err := e.observeTags(ctx, s, refs); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}

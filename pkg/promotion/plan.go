@@ -42,6 +42,8 @@ type Step struct {
 	Commit gitrepo.Hash `json:"commit,omitempty"`
 	// Tag is why a capture is made, if a person set one on the commit.
 	Tag string `json:"tag,omitempty"`
+	// Scheduled is the scheduled time for which a capture is made, if one is.
+	Scheduled time.Time `json:"scheduled,omitzero"`
 	// Environment of a promotion or record.
 	Environment string `json:"environment,omitempty"`
 	// Into are the environments that a capture enters right away.
@@ -177,7 +179,9 @@ func (d *Decision) add(step *Step, wait *Wait) {
 func planCaptures(s *State) []Step {
 	steps := planTags(s)
 	if s.Candidate != nil && !slices.ContainsFunc(s.Tagged, func(c Candidate) bool { return c.Commit == s.Candidate.Commit }) {
-		steps = append(steps, captureStep(s, s.Candidate.Commit, s.nextVersion()))
+		step := captureStep(s, s.Candidate.Commit, s.nextVersion())
+		step.Scheduled = s.Candidate.Scheduled
+		steps = append(steps, step)
 	}
 	return steps
 }

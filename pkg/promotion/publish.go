@@ -14,7 +14,7 @@ import (
 // before, so that a person can look at it in between. It keeps the promises of
 // [Engine.Execute]. The snapshot must be the step's own.
 func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Captured) error {
-	if made := captured.Snapshot; step.Kind != Capture || made.Lock.Version != step.Version || made.Source != step.Commit || made.Lock.Source.Tag != step.Tag {
+	if made := captured.Snapshot; step.Kind != Capture || made.Lock.Version != step.Version || made.Source != step.Commit || made.Lock.Source.Tag != step.Tag || !made.Lock.Source.Scheduled.Equal(step.Scheduled) {
 		return fmt.Errorf("%s: the snapshot prepared is %s of %s", step, made.Lock.Version, made.Source.Short())
 	}
 	err := e.publish(ctx, s, step, captured)

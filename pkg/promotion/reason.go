@@ -48,6 +48,9 @@ const (
 	BackMergeOwed     Reason = "HOTFIX_BACKMERGE_OWED"
 	HotfixConflict    Reason = "HOTFIX_CONFLICT"
 	HotfixUnusable    Reason = "HOTFIX_UNUSABLE"
+	CaptureNotDue     Reason = "CAPTURE_NOT_DUE"
+	QuietWindow       Reason = "QUIET_WINDOW"
+	ManualCapture     Reason = "MANUAL_CAPTURE"
 )
 
 // Help is one line for the person who reads the reason: what it means and what
@@ -90,6 +93,9 @@ var reasonHelp = map[Reason]string{
 	BackMergeOwed:     "a later environment runs a hotfix that is not here, so that what is tested here could not go there; bring it along: propagator hotfix finish <name>",
 	HotfixConflict:    "the hotfix and the release have changed the same lines, so it is left out; merge by hand: git switch hotfix/<name>, git merge the release's tag, and push",
 	HotfixUnusable:    "the branch cannot be composed as it is; the detail says what to type",
+	CaptureNotDue:     "commits are captured at scheduled times (source.schedule); wait, or take one now: propagator snapshot create",
+	QuietWindow:       "commits are captured once the source branch has been quiet for a while (source.quiet); wait, or take one now: propagator snapshot create",
+	ManualCapture:     "nothing is captured by itself (source.capture is manual); take a snapshot: propagator snapshot create",
 	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",
 }
 

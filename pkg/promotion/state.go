@@ -70,6 +70,9 @@ type Candidate struct {
 	// are zero for a commit that the first environment runs.
 	Tag     string
 	Version snapshot.Version
+	// Scheduled is the time of source.schedule for which it is captured; zero
+	// without a schedule.
+	Scheduled time.Time
 	// SyncFinished is when the last sync of the commit in the first environment
 	// ended; zero when none was needed, or the tag asks.
 	SyncFinished time.Time

@@ -102,7 +102,7 @@ func (e *Engine) observeTags(ctx context.Context, s *State, refs gitrepo.Refs) e
 	if s.Newest != nil {
 		s.tagWait(TagOlder, older, "%s below %s", list(older), s.Newest.Lock.Version)
 	}
-	if s.Pipeline.Source.Captures(config.CaptureSync) {
+	if s.Pipeline.Source.FollowsFirst() {
 		return nil
 	}
 	s.CandidateWait = Wait{}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -141,6 +142,9 @@ func (c *lockChecker) lock(l *Lock) {
 		c.fault([]any{"source", "tag"}, "%q cannot be the tag of a commit and of an image", l.Source.Tag)
 	}
 	c.hotfixes(l)
+	if at := l.Source.Scheduled; !at.Equal(at.Truncate(time.Second)) || at.Location() != time.UTC {
+		c.fault([]any{"source", "scheduled"}, "%s is not a time in UTC and whole seconds", at.Format(time.RFC3339Nano))
+	}
 	seen := map[string]int{}
 	for i, image := range l.Images {
 		at := func(field string) []any { return []any{"images", i, field} }

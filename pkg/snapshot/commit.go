@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 )
@@ -61,6 +62,7 @@ func Build(r gitrepo.Objects, lock *Lock, identity Identity) (Snapshot, []gitrep
 	t.add(trailerSnapshot, lock.Version.String())
 	t.add(trailerSource, string(source))
 	t.add(trailerTag, lock.Source.Tag)
+	t.add(trailerScheduled, timestamp(lock.Source.Scheduled))
 	t.add(trailerReferenceSHA, string(source))
 	t.add(trailerReferenceAuthor, commit.Author.Name+" <"+commit.Author.Email+">")
 	t.add(trailerReferenceDate, timestamp(commit.Author.When))
@@ -82,6 +84,16 @@ func Build(r gitrepo.Objects, lock *Lock, identity Identity) (Snapshot, []gitrep
 	})
 	s := Snapshot{ID: object.ID(), Tree: tree, Source: source, Lock: lock}
 	return s, append(objects, object), nil
+}
+
+// ScheduledFor is the scheduled time for which a snapshot's commit says it was
+// captured; zero when it does not.
+func ScheduledFor(commit gitrepo.Commit) time.Time {
+	var at time.Time
+	if err := parseTimestamp(&at, ParseTrailers(commit.Message).Get(trailerScheduled)); err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // ErrNoSnapshot: a commit is not a snapshot.

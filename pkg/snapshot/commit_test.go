@@ -105,8 +105,6 @@ Argocd-reference-commit-repourl: https://git.example/shop.git
 	}
 }
 
-// TestBuildIsPure: whoever builds it, wherever and in whatever order things
-// were found, it is the same commit.
 // TestBuildOfTag: a capture that a person's tag asked for says so, in the lock
 // and in git log, and the tag is a part of what makes the commit's id.
 func TestBuildOfTag(t *testing.T) {
@@ -137,6 +135,41 @@ func TestBuildOfTag(t *testing.T) {
 	}
 }
 
+// TestBuildOfSchedule: a capture at a scheduled time says for which, so that
+// nobody captures for it again.
+func TestBuildOfSchedule(t *testing.T) {
+	plain, list := built(t)
+	lock := lockOf(plain.Source)
+	at := time.Date(2026, 3, 2, 16, 0, 0, 0, time.UTC)
+	lock.Source.Scheduled = at
+	s, made, err := Build(stored(list...), lock, identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := stored(append(list, made...)...)
+	commit, err := gitrepo.ReadCommit(all, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(commit.Message, "\nPropagator-Scheduled: 2026-03-02T16:00:00Z\n") || !ScheduledFor(commit).Equal(at) {
+		t.Errorf("scheduled for %s:\n%s", ScheduledFor(commit), commit.Message)
+	}
+	if read, err := Read(all, s.ID, s.Lock.Version); err != nil || !read.Lock.Source.Scheduled.Equal(at) || s.ID == plain.ID {
+		t.Errorf("read: scheduled for %s, id %s beside %s, %v", read.Lock.Source.Scheduled, s.ID.Short(), plain.ID.Short(), err)
+	}
+	if commit, err := gitrepo.ReadCommit(stored(list...), plain.Source); err != nil || !ScheduledFor(commit).IsZero() {
+		t.Errorf("another commit is scheduled for %s, %v", ScheduledFor(commit), err)
+	}
+	for _, bad := range []time.Time{at.Add(time.Millisecond), at.In(time.FixedZone("", 3600))} {
+		lock.Source.Scheduled = bad
+		if _, _, err := Build(stored(list...), lock, identity); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+// TestBuildIsPure: whoever builds it, wherever and in whatever order things
+// were found, it is the same commit.
 func TestBuildIsPure(t *testing.T) {
 	commit, list := source(t, gitrepotest.Files{"a": "1"})
 	all := stored(list...)

@@ -1,5 +1,7 @@
 package snapshot
 
+import "time"
+
 // LockFile is where a snapshot's tree keeps its lock.
 const LockFile = ".propagator/snapshot.yaml"
 
@@ -38,6 +40,9 @@ type Source struct {
 	// Tag that a person set on the commit, if that is why it was captured:
 	// nobody asked then whether the first environment ran it.
 	Tag string `yaml:"tag,omitempty" json:"tag,omitempty"`
+	// Scheduled is the scheduled time for which the commit was captured, in UTC and
+	// whole seconds; zero if that is not why. No later snapshot is made for it.
+	Scheduled time.Time `yaml:"scheduled,omitempty" json:"scheduled,omitzero"`
 }
 
 // Image is one image reference as the manifests write it, and what it meant at

@@ -22,6 +22,7 @@ const (
 	trailerSnapshot    = "Propagator-Snapshot"
 	trailerSource      = "Propagator-Source-Commit"
 	trailerTag         = "Propagator-Source-Tag"
+	trailerScheduled   = "Propagator-Scheduled"
 	trailerEnvironment = "Propagator-Environment"
 	trailerFrom        = "Propagator-From"
 	trailerSince       = "Propagator-Since"
