@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // inCluster is Argo CD's name of the cluster it runs in, and inClusterServer
@@ -20,6 +21,10 @@ const (
 	maxEnvironments = 200
 	maxRegistries   = 200
 )
+
+// maxRequestsWithin bounds how old a request may be: its ledger has to tell whether
+// it was carried out.
+const maxRequestsWithin = 7 * 24 * time.Hour
 
 func environmentPath(i int) string { return fmt.Sprintf("environments[%d]", i) }
 
@@ -40,6 +45,10 @@ func (r *report) checkEnvironments(p *Pipeline) {
 		r.checkGates(e.Gates, path+".gates")
 		if e.OnFailure != nil {
 			r.checkLasts(path+".onFailure.after", e.OnFailure.After, 0)
+		}
+		if e.Requests != nil {
+			r.check(path+".requests.signers", e.Requests.Signers, pathFault)
+			r.checkLasts(path+".requests.within", e.Requests.Within, maxRequestsWithin)
 		}
 		r.checkSoak(p, e, path)
 		r.checkDestinations(e, path)
@@ -81,7 +90,7 @@ func (r *report) checkRole(p *Pipeline, e *Environment, path string) {
 		return
 	}
 	const why = "%s is the first environment (it has no after): it follows the source branch and is never promoted to; remove %s"
-	for _, name := range []string{"branch", "promote", "admit", "onFailure", "gates"} {
+	for _, name := range []string{"branch", "promote", "admit", "onFailure", "requests", "gates"} {
 		if r.written(path+"."+name) && !r.faulty[path+"."+name] {
 			r.add(path+"."+name, why, clip(e.Name), name)
 		}

@@ -152,6 +152,15 @@ type OnFailure struct {
 	Do FailureAction
 }
 
+// Requests says whose signed tags request/<environment>/… the hook carries out.
+type Requests struct {
+	// Signers is the path of a file of allowed signers on the source branch, in the
+	// format of ssh-keygen(1).
+	Signers string
+	// Within is how long after it was signed a request is carried out. Default: 1h.
+	Within time.Duration
+}
+
 // FailureAction is what is done about a failed deployment.
 type FailureAction string
 
@@ -208,6 +217,8 @@ type Environment struct {
 	OnFailure *OnFailure
 	// Gates must all pass before a promotion.
 	Gates []Gate
+	// Requests says whose signed requests the hook carries out here. Nil: nobody's.
+	Requests *Requests
 	// Destinations are the clusters and namespaces its Applications go to.
 	// Default: one, {cluster: in-cluster, namespace: <pipeline>-<environment>}.
 	Destinations []Destination

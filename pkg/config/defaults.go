@@ -16,6 +16,9 @@ const (
 // about it: Kubernetes takes ten minutes to call a Deployment hopeless.
 const defaultFailureAfter = 10 * time.Minute
 
+// DefaultRequestsWithin is how long a signed request is carried out.
+const DefaultRequestsWithin = time.Hour
+
 // quietAtMost is how many times the quiet that is asked for a commit waits for it.
 const quietAtMost = 10
 

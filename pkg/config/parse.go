@@ -114,6 +114,7 @@ func environmentFields(d *decoder, e *Environment) []field {
 		optional("promote", oneOf(d, &e.Promote, Auto, Manual)),
 		optional("admit", oneOf(d, &e.Admit, AdmitLatest, AdmitRelease)),
 		optional("onFailure", pointerOf(d, &e.OnFailure, OnFailure{After: defaultFailureAfter}, onFailureFields)),
+		optional("requests", pointerOf(d, &e.Requests, Requests{Within: DefaultRequestsWithin}, requestsFields)),
 		optional("gates", d.list(func(v value) {
 			var gate Gate
 			if v.node != nil && d.filled(v, "write for instance {approval: {count: 1}} or {soak: 4h}") {
@@ -137,6 +138,13 @@ func onFailureFields(d *decoder, o *OnFailure) []field {
 	return []field{
 		optional("after", d.duration(&o.After)),
 		required("do", oneOf(d, &o.Do, FailureHold, FailureRollback)),
+	}
+}
+
+func requestsFields(d *decoder, r *Requests) []field {
+	return []field{
+		required("signers", d.text(&r.Signers)),
+		optional("within", d.duration(&r.Within)),
 	}
 }
 

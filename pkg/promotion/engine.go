@@ -85,6 +85,10 @@ func (e *Engine) identity(p *config.Pipeline) snapshot.Identity {
 func maxSteps(s *State) int {
 	return 2 + len(s.Tagged) + 3*len(s.Environments) + len(s.Compositions) + len(s.BackMerges)
 }
+// each tag that people set, one for each request, and a record and a promotion
+// for each environment, before it has to wait for Argo CD or people; more would
+// be a loop.
+func maxSteps(s *State) int { return 2 + len(s.Tagged) + len(s.Requests) + 3*len(s.Environments) }
 
 // Result is what a Reconcile did and what it left for later.
 type Result struct {

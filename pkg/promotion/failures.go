@@ -18,8 +18,10 @@ type failures struct {
 }
 
 // key tells steps apart. A tag that was moved asks for another capture of the
-// same version.
-func (s Step) key() string { return s.String() + " " + string(s.Commit) }
+// same version, and several requests may be for the same.
+func (s Step) key() string {
+	return s.String() + " " + string(s.Commit) + " " + string(s.Request.ID)
+}
 
 func (f *failures) add(step Step, err error) {
 	f.errors[step.key()] = err

@@ -17,7 +17,8 @@ import (
 // about a snapshot there. It becomes an entry of the environment's ledger, and
 // moves nothing.
 type Note struct {
-	// Event is hold, freeze, resume, reject or validate.
+	// Event is hold, freeze, resume, reject or validate; of the engine itself also
+	// refuse.
 	Event snapshot.Event `json:"event"`
 	// Version that a reject or validate is about. Zero: what the environment
 	// points at.
@@ -48,6 +49,8 @@ func (n Note) String(environment string) string {
 			result = "passed"
 		}
 		return fmt.Sprintf("validate %s in %s: %s", n.Version, environment, result)
+	case snapshot.EventRefuse:
+		return fmt.Sprintf("refuse a request about %s: %s", environment, n.Reason)
 	case snapshot.EventFreeze:
 		return fmt.Sprintf("freeze %s until %s", environment, n.Until.UTC().Format(time.RFC3339))
 	}
@@ -135,7 +138,7 @@ func (n Note) apply(entry *snapshot.Entry, current snapshot.Entry) {
 		entry.Frozen, entry.Override = n.Until, n.Reason
 	case snapshot.EventResume:
 		entry.Hold, entry.Frozen, entry.Override = "", time.Time{}, n.Reason
-	case snapshot.EventReject:
+	case snapshot.EventReject, snapshot.EventRefuse:
 		entry.About, entry.Override = n.Version, n.Reason
 	case snapshot.EventValidate:
 		result := gate.Refuse

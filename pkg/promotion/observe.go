@@ -55,6 +55,9 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	if err := e.observeApprovals(ctx, s, refs); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
+	if err := e.observeRequests(ctx, s, refs); err != nil {
+		return nil, stepError(step, sideGit, err)
+	}
 	if err := e.observeApplications(ctx, s); err != nil {
 		return nil, stepError(step, sideArgo, err)
 	}

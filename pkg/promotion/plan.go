@@ -68,6 +68,9 @@ type Step struct {
 	// Evidence of a record.
 	Evidence []snapshot.Evidence `json:"evidence,omitempty"`
 
+	// Request is the signed tag that asks for the step, if one does.
+	Request snapshot.RequestRef `json:"request,omitzero"`
+
 	by asker
 	// debts of the environment after a promotion.
 	debts []snapshot.Debt
@@ -79,6 +82,8 @@ func namesOf(hotfixes []snapshot.Hotfix) string {
 		names = append(names, h.Name)
 	}
 	return strings.Join(names, ", ")
+	// actor is who signed the request; empty for the engine's own.
+	actor string
 }
 
 // asker is on whose behalf a promotion is considered.
@@ -94,6 +99,14 @@ const (
 )
 
 func (s Step) String() string {
+	text := s.text()
+	if s.actor != "" {
+		text += " as " + s.actor + " asks"
+	}
+	return text
+}
+
+func (s Step) text() string {
 	switch {
 	case s.Kind == Capture:
 		text := fmt.Sprintf("capture %s", s.Version)
@@ -145,6 +158,8 @@ func Plan(s *State) Decision {
 			continue
 		}
 		d.add(planRecord(s, e))
+		asked := planSigned(s, e)
+		d.Steps, d.Waits, d.Ask = append(d.Steps, asked.Steps...), append(d.Waits, asked.Waits...), append(d.Ask, asked.Ask...)
 	}
 	d.Waits = append(d.Waits, s.TagWaits...)
 	d.Steps = append(d.Steps, planCaptures(s)...)

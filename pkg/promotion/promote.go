@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,6 +106,9 @@ func refused(environment string, version snapshot.Version, reason Reason, format
 
 func (e *Engine) pushEntry(ctx context.Context, s *State, environment Environment, step Step, target snapshot.Snapshot) error {
 	var push gitrepo.Push
+	if err := e.checkRequest(ctx, environment, step); err != nil {
+		return err
+	}
 	if err := e.append(s, environment, step, target, &push); err != nil {
 		return err
 	}
@@ -138,7 +142,8 @@ func (e *Engine) append(s *State, environment Environment, step Step, target sna
 		Since:        now,
 		Gates:        step.Gates,
 		ApprovedBy:   step.ApprovedBy,
-		Actor:        e.Actor,
+		Actor:        cmp.Or(step.actor, e.Actor),
+		Request:      step.Request,
 		Frozen:       current.Frozen,
 		Hotfixes:     current.Hotfixes,
 		Closed:       current.Closed,

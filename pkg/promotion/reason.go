@@ -51,6 +51,8 @@ const (
 	CaptureNotDue     Reason = "CAPTURE_NOT_DUE"
 	QuietWindow       Reason = "QUIET_WINDOW"
 	ManualCapture     Reason = "MANUAL_CAPTURE"
+	RequestRefused    Reason = "REQUEST_REFUSED"
+	RequestOvertaken  Reason = "REQUEST_OVERTAKEN"
 )
 
 // Help is one line for the person who reads the reason: what it means and what
@@ -96,6 +98,8 @@ var reasonHelp = map[Reason]string{
 	CaptureNotDue:     "commits are captured at scheduled times (source.schedule); wait, or take one now: propagator snapshot create",
 	QuietWindow:       "commits are captured once the source branch has been quiet for a while (source.quiet); wait, or take one now: propagator snapshot create",
 	ManualCapture:     "nothing is captured by itself (source.capture is manual); take a snapshot: propagator snapshot create",
+	RequestRefused:    "the signed request is not carried out; see the detail for what is wrong with it, and ask again: propagator ... --request",
+	RequestOvertaken:  "somebody put the environment on hold, froze it or rolled it back after the request was signed; if it is still meant, ask again",
 	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",
 }
 
@@ -112,6 +116,8 @@ type Wait struct {
 	// Until is when it can be different at the earliest, as far as time alone
 	// decides; zero otherwise.
 	Until time.Time `json:"until,omitzero"`
+	// Request is the name of the signed tag that waits; empty otherwise.
+	Request string `json:"request,omitempty"`
 }
 
 func (w Wait) String() string {

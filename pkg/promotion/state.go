@@ -57,6 +57,9 @@ type State struct {
 	BackMerges []BackMerge
 	// debts are the answers to what a promotion would lose.
 	debts map[questionKey]Finding
+	// Requests are signed tags that ask for something and are not answered yet, in
+	// the order in which they were signed.
+	Requests []SignedRequest
 	// Warnings are what people should know although it holds nothing up.
 	Warnings []Wait
 	// Verdicts of gates that were asked, for as long as this state is used.

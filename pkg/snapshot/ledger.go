@@ -34,6 +34,8 @@ const (
 	EventValidate Event = "validate"
 	// EventClose: somebody says that a hotfix is no debt any more.
 	EventClose Event = "close"
+	// EventRefuse: a person's signed request was not carried out, and never will be.
+	EventRefuse Event = "refuse"
 )
 
 // Moves reports whether an event makes the environment point at something else.
@@ -44,6 +46,7 @@ func (e Event) Moves() bool { return e == EventPromote || e == EventRollback }
 func (e Event) notes() bool {
 	switch e {
 	case EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventClose:
+	case EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventRefuse:
 		return true
 	}
 	return false
@@ -75,8 +78,8 @@ type Entry struct {
 	Hold string
 	// Frozen is until when nobody promotes there; zero when there is no freeze.
 	Frozen time.Time
-	// About is the snapshot that EventReject and EventValidate speak of, whatever
-	// the environment points at.
+	// About is the snapshot that EventReject, EventValidate and EventRefuse speak
+	// of, whatever the environment points at.
 	About Version
 	// Hotfixes are the debts of the environment, Closed those that are none any
 	// more because somebody has said so.
@@ -94,6 +97,9 @@ type Entry struct {
 	Applications []Evidence
 	// Actor is who made the entry: a person, or the hook.
 	Actor string
+	// Request is the signed tag that asked for the entry; zero when none did. No
+	// other entry is made because of it.
+	Request RequestRef
 }
 
 // Verdict is a gate's answer.
@@ -131,6 +137,8 @@ func (e Entry) Subject() string {
 		return "close " + e.Environment
 	case EventReject, EventValidate:
 		return fmt.Sprintf("%s %s in %s", e.Event, e.About, e.Environment)
+	case EventRefuse:
+		return "refuse a request about " + e.Environment
 	default:
 		return fmt.Sprintf("%s %s to %s", e.Event, e.Snapshot, e.Environment)
 	}
@@ -166,6 +174,7 @@ func (e Entry) Message() string {
 		t.add(trailerApplication, a.line())
 	}
 	t.add(trailerActor, e.Actor)
+	t.add(trailerRequest, e.Request.line())
 	return t.message(e.Subject(), "")
 }
 
@@ -237,6 +246,7 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 	}
 	switch e.Event {
 	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventClose:
+	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventRefuse:
 	case "":
 		return e, fmt.Errorf("commit %s was not written by Propagator; environment branches must be written by nobody else (protect them)", id.Short())
 	default:
@@ -250,6 +260,7 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		wrong(trailerDeployed, parseTimestamp(&e.Deployed, t.Get(trailerDeployed))),
 		wrong(trailerFrozen, parseTimestamp(&e.Frozen, t.Get(trailerFrozen))),
 		wrong(trailerAbout, e.About.UnmarshalText([]byte(t.Get(trailerAbout)))),
+		wrong(trailerRequest, e.Request.parse(t.Get(trailerRequest))),
 	); err != nil {
 		return e, err
 	}

@@ -38,6 +38,7 @@ const (
 	trailerClosed      = "Propagator-Hotfix-Closed"
 	trailerOnto        = "Propagator-Onto"
 	trailerActor       = "Propagator-Actor"
+	trailerRequest     = "Propagator-Request"
 )
 
 // Argo CD's own names for the commit that a generated commit stems from

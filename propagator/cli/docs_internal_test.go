@@ -51,6 +51,7 @@ func TestDocs(t *testing.T) {
 		examined{},
 		annotated{},
 		approved{},
+		asked{},
 		explanation{},
 		planned{},
 		waited{},

@@ -22,6 +22,9 @@ type explanation struct {
 	Checks []checked `json:"checks"`
 	// Waits are what the hook sees of the snapshot in the environment.
 	Waits []promotion.Wait `json:"waits,omitempty"`
+	// Requests are signed requests for the environment that wait, whatever snapshot
+	// they are about.
+	Requests []promotion.Wait `json:"requests,omitempty"`
 	// Help is what changes the first check that does not pass, Next what to type.
 	Help string `json:"help,omitempty"`
 	Next string `json:"next,omitempty"`
@@ -74,12 +77,24 @@ in the cluster.`,
 		status := pipelineStatus{Repository: s.Repo.URL(), Environments: []environmentStatus{{Environment: environment.Name}}}
 		unanswered := live.ask(cmd.Context(), a.env, &status)
 		result.Waits = status.Environments[0].Waits
+		result.Requests = requestsIn(promotion.Plan(state), environment.Name)
 		if err := a.print(result, result.table); err != nil {
 			return err
 		}
 		return unanswered
 	}
 	return cmd
+}
+
+// requestsIn are the waits of signed requests for an environment.
+func requestsIn(decision promotion.Decision, environment string) []promotion.Wait {
+	var found []promotion.Wait
+	for _, wait := range decision.Waits {
+		if wait.Environment == environment && wait.Request != "" {
+			found = append(found, wait)
+		}
+	}
+	return found
 }
 
 // subjectOf reads which snapshot in which environment is meant; the newest
@@ -131,6 +146,9 @@ func (e explanation) table(w io.Writer) {
 	}
 	for _, wait := range e.Waits {
 		rows = append(rows, []string{"cluster", "wait", string(wait.Reason), wait.Detail})
+	}
+	for _, wait := range e.Requests {
+		rows = append(rows, []string{"request", "wait", string(wait.Reason), wait.Detail})
 	}
 	writeTable(w, []string{"CHECK", "RESULT", "REASON", "DETAIL"}, rows)
 	if e.Passes {

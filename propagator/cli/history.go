@@ -33,6 +33,7 @@ type ledgerEntry struct {
 	FrozenUntil  time.Time    `json:"frozenUntil,omitzero"`
 	About        string       `json:"about,omitempty"`
 	Applications []evidence   `json:"applications"`
+	Request      string       `json:"request,omitempty"`
 	Commit       gitrepo.Hash `json:"commit"`
 }
 
@@ -112,7 +113,7 @@ func newLedgerEntry(e snapshot.Entry) ledgerEntry {
 	l := ledgerEntry{
 		When: e.When, Event: string(e.Event), Version: e.Snapshot.String(), From: e.From.String(), By: e.Actor,
 		SourceCommit: e.SourceCommit, Gates: verdicts(e.Gates), ApprovedBy: append([]string{}, e.ApprovedBy...),
-		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Commit: e.Commit,
+		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Request: e.Request.Tag, Commit: e.Commit,
 	}
 	for _, a := range e.Applications {
 		l.Applications = append(l.Applications, evidence(a))
@@ -157,6 +158,9 @@ func (e ledgerEntry) remarks() string {
 	}
 	if e.Reason != "" {
 		all = append(all, "reason: "+e.Reason)
+	}
+	if e.Request != "" {
+		all = append(all, e.Request)
 	}
 	return strings.Join(all, "; ")
 }

@@ -142,12 +142,14 @@ func annotateWith(a *app, verb annotation, complete func(*cobra.Command, *promot
 		Use: verb.use, Short: verb.short, Example: verb.example,
 		Long: verb.long + `
 
-It becomes an entry of the environment's ledger.`,
+It becomes an entry of the environment's ledger; with --request the hook writes it,
+because of a signed tag.`,
 		Args: arguments(cobra.RangeArgs(1, most)), ValidArgsFunction: a.complete(completers...),
 	}
 	note := promotion.Note{Event: verb.event}
 	cmd.Flags().StringVar(&note.Reason, "reason", "", "why; recorded")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, write nothing")
+	signed := bindRequest(cmd.Flags())
 	by := bindActor(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		n := note
@@ -160,6 +162,9 @@ It becomes an entry of the environment's ledger.`,
 				what = "a failure"
 			}
 			return usageHint("add --reason 'why'", "%s is recorded with its reason", what)
+		}
+		if *signed {
+			return a.requestNote(cmd, args, dryRun, n)
 		}
 		s, err := a.openToWrite(cmd, *by, dryRun)
 		if err != nil {

@@ -49,11 +49,14 @@ there.
 
 --rollback is what propagator rollback does.
 
-It may be interrupted at any time; run again, it continues.`,
+It may be interrupted at any time; run again, it continues.
+
+With --request nothing is done here: a signed tag asks the hook to do it.`,
 		Example: `  propagator promote stage
   propagator promote prod shop/v0.2.0 --dry-run
   propagator promote prod v0.2.0
-  propagator promote prod v0.2.1 --override ENV_FROZEN --reason 'payments time out'`,
+  propagator promote prod v0.2.1 --override ENV_FROZEN --reason 'payments time out'
+  propagator promote prod v0.2.0 --request`,
 		Args:              arguments(cobra.RangeArgs(1, 2)),
 		ValidArgsFunction: a.complete(completeLedger, completeVersion),
 	}
@@ -120,12 +123,14 @@ type promoting struct {
 	*app
 	request promotion.Request
 	dryRun  bool
+	signed  *bool
 	by      *string
 }
 
 func (p *promoting) bind(f *pflag.FlagSet) {
 	f.StringVar(&p.request.Reason, "reason", "", "why; recorded")
 	f.BoolVar(&p.dryRun, "dry-run", false, "say what would be done, write nothing")
+	p.signed = bindRequest(f)
 	p.by = bindActor(f)
 }
 
@@ -133,6 +138,9 @@ func (p *promoting) run(cmd *cobra.Command, args []string) error {
 	request := p.request
 	if request.Rollback && strings.TrimSpace(request.Reason) == "" {
 		return usageHint("add --reason 'why'", "a rollback is recorded with its reason")
+	}
+	if *p.signed {
+		return p.requestPromotion(cmd, args, request)
 	}
 	s, err := p.openToWrite(cmd, *p.by, p.dryRun)
 	if err != nil {

@@ -78,6 +78,9 @@ func (d snapshotDetails) facts() []fact {
 	if d.Source.Tag != "" {
 		source += ", tag " + d.Source.Tag
 	}
+	if !d.Source.Scheduled.IsZero() {
+		source += ", for " + moment(d.Source.Scheduled)
+	}
 	return []fact{
 		{"commit", string(d.Commit)},
 		{"source", source},
