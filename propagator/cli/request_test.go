@@ -92,7 +92,7 @@ func TestRequestVerbs(t *testing.T) {
 	if out := w.must("explain", "prod"); !strings.Contains(out, "lead@shop.example asks to promote prod to shop/v0.1.0 until ") {
 		t.Errorf("explain:\n%s", out)
 	}
-	w.approve("prod", "shop/v0.1.0", "grace")
+	w.must("approve", "prod", "--actor", "grace", "--email", "grace@shop.example")
 	w.hook()
 	w.deployed()
 	w.must("wait", "--env", "prod", "--snapshot", "v0.1.0")
