@@ -80,15 +80,12 @@ func (e *Engine) identity(p *config.Pipeline) snapshot.Identity {
 }
 
 // maxSteps bounds one Reconcile. A pipeline needs at most a capture, one for
-// each tag that people set, and a record and a promotion for each environment,
-// before it has to wait for Argo CD or people; more would be a loop.
+// each tag that people set, one for each request, composition and back-merge, and
+// a record and a promotion for each environment, before it has to wait for Argo CD
+// or people; more would be a loop.
 func maxSteps(s *State) int {
-	return 2 + len(s.Tagged) + 3*len(s.Environments) + len(s.Compositions) + len(s.BackMerges)
+	return 2 + len(s.Tagged) + len(s.Requests) + len(s.Compositions) + len(s.BackMerges) + 3*len(s.Environments)
 }
-// each tag that people set, one for each request, and a record and a promotion
-// for each environment, before it has to wait for Argo CD or people; more would
-// be a loop.
-func maxSteps(s *State) int { return 2 + len(s.Tagged) + len(s.Requests) + 3*len(s.Environments) }
 
 // Result is what a Reconcile did and what it left for later.
 type Result struct {

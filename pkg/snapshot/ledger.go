@@ -45,8 +45,7 @@ func (e Event) Moves() bool { return e == EventPromote || e == EventRollback }
 // anything was promoted.
 func (e Event) notes() bool {
 	switch e {
-	case EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventClose:
-	case EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventRefuse:
+	case EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventRefuse, EventClose:
 		return true
 	}
 	return false
@@ -245,8 +244,7 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		return fmt.Errorf("ledger commit %s: trailer %s: %w", id.Short(), key, err)
 	}
 	switch e.Event {
-	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventClose:
-	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventRefuse:
+	case EventOpen, EventPromote, EventDeployed, EventRollback, EventHold, EventFreeze, EventResume, EventReject, EventValidate, EventRefuse, EventClose:
 	case "":
 		return e, fmt.Errorf("commit %s was not written by Propagator; environment branches must be written by nobody else (protect them)", id.Short())
 	default:
