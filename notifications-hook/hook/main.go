@@ -141,6 +141,9 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 	}
 	log := s.service.Logger(stderr)
 	s.registries.Logger, s.gates.Logger = log, log
+	if s.gates.InCluster = true; s.gates.Kubeconfig == "" {
+		s.gates.Kubeconfig = s.kubeconfig
+	}
 	openers, err := s.git.Openers(env, log)
 	if err != nil {
 		return nil, err

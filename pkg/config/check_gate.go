@@ -35,12 +35,15 @@ func (r *report) checkGates(gates []Gate, path string) {
 
 // Bounds of what a gate may take.
 const (
-	maxHTTPTimeout   = time.Minute
-	maxPluginTimeout = 5 * time.Minute
+	maxHTTPTimeout = time.Minute
+	// maxSigningIdentities is what package sigstore takes.
+	maxSigningIdentities = 64
+	maxPluginTimeout     = 5 * time.Minute
 )
 
 var (
 	programPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+	imagePattern   = regexp.MustCompile(`^[a-z0-9*][a-z0-9._*-]*(:[0-9]+)?(/[a-z0-9._*-]+)*$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
@@ -76,6 +79,15 @@ func (r *report) checkGate(g Gate, at string) {
 			r.checkLasts(at+".http.timeout", h.Timeout, maxHTTPTimeout)
 		}
 	}
+	if s := g.Signatures; s != nil {
+		r.checkSignatures(s, at+".signatures")
+	}
+	if j := g.Job; j != nil {
+		r.check(at+".job.namespace", j.Namespace, spaceFault)
+		if (j.Name == "") == (j.Selector == "") && !r.faulty[at+".job.name"] && !r.faulty[at+".job.selector"] {
+			r.add(at+".job", "needs either the name of a Job or a selector of labels")
+		}
+	}
 	if p := g.Plugin; p != nil {
 		if !programPattern.MatchString(p.Command) {
 			r.add(at+".plugin.command", "%s is not a file name; write that of a program in the hook's directory of plugins", quote(p.Command))
@@ -85,6 +97,34 @@ func (r *report) checkGate(g Gate, at string) {
 		}
 		if r.written(at + ".plugin.timeout") {
 			r.checkLasts(at+".plugin.timeout", p.Timeout, maxPluginTimeout)
+		}
+	}
+}
+
+func (r *report) checkSignatures(s *SignaturesGate, at string) {
+	r.check(at+".key", s.Key, pathFault)
+	r.check(at+".roots", s.Roots, pathFault)
+	keyless := s.Roots != "" || len(s.Identities) > 0
+	switch {
+	case r.faulty[at] || r.faulty[at+".key"] || r.faulty[at+".roots"] || r.faulty[at+".identities"]:
+	case s.Key == "" && !keyless:
+		r.add(at, "does not say who has to sign; give key, or identities and roots")
+	case s.Key != "" && keyless:
+		r.add(at, "has both a key and identities; if both have to sign, make them two gates")
+	case s.Key == "" && (s.Roots == "" || len(s.Identities) == 0):
+		r.add(at, "identities and roots belong together; give both")
+	case len(s.Identities) > maxSigningIdentities:
+		r.add(at+".identities", "there are %d; at most %d are read", len(s.Identities), maxSigningIdentities)
+	}
+	for i, identity := range s.Identities {
+		// Issuers are compared as they are; a pattern would never be one.
+		if strings.Contains(identity.Issuer, "*") {
+			r.add(fmt.Sprintf("%s.identities[%d].issuer", at, i), "%s has a *, which only a subject may have", quote(identity.Issuer))
+		}
+	}
+	for i, pattern := range s.Images {
+		if !imagePattern.MatchString(pattern) {
+			r.add(fmt.Sprintf("%s.images[%d]", at, i), "%s is no pattern of a repository such as docker.io/library/*; write it without a tag or digest", quote(pattern))
 		}
 	}
 }

@@ -11,6 +11,8 @@ type Gate struct {
 	Freeze     *FreezeGate
 	Prometheus *PrometheusGate
 	HTTP       *HTTPGate
+	Signatures *SignaturesGate
+	Job        *JobGate
 	Plugin     *PluginGate
 }
 
@@ -40,6 +42,8 @@ func (g Gate) kinds() []gateKind {
 		{"freeze", g.Freeze != nil, false},
 		{"prometheus", g.Prometheus != nil, false},
 		{"http", g.HTTP != nil, false},
+		{"signatures", g.Signatures != nil, false},
+		{"job", g.Job != nil, false},
 		{"plugin", g.Plugin != nil, false},
 	}
 }
@@ -115,6 +119,39 @@ type HTTPGate struct {
 	Value string
 	// Timeout of one question. Default: 10s.
 	Timeout time.Duration
+}
+
+// SignaturesGate wants images to be signed, as cosign does.
+type SignaturesGate struct {
+	// Key is the path of a file of public keys in PEM on the source branch; a
+	// signature by one of them is enough. Excludes Identities.
+	Key string
+	// Identities are those whose certificates may sign, one of which is enough.
+	Identities []SigningIdentity
+	// Roots is the path of Sigstore's trusted root, JSON, on the source branch:
+	// who issues certificates and who keeps logs. Goes with Identities.
+	Roots string
+	// Images are patterns of the repositories, with their hosts, whose images have
+	// to be signed; a * stands for any characters. Default: those in the
+	// registries of the pipeline.
+	Images []string
+}
+
+// SigningIdentity is whom certificates are issued to.
+type SigningIdentity struct {
+	// Issuer is the address of who vouches for the subject.
+	Issuer string
+	// Subject is an e-mail address or URI, in which a * stands for any characters.
+	Subject string
+}
+
+// JobGate wants a Job of Kubernetes to have completed for the snapshot.
+type JobGate struct {
+	Namespace string
+	// Name of the Job, or Selector by labels. Variables stand in both for what is
+	// promoted.
+	Name     string
+	Selector string
 }
 
 // PluginGate asks a program, an executable that speaks the protocol of

@@ -166,6 +166,8 @@ func gateFields(d *decoder, g *Gate) []field {
 		optional("freeze", pointerOf(d, &g.Freeze, FreezeGate{}, freezeFields)),
 		optional("prometheus", pointerOf(d, &g.Prometheus, PrometheusGate{}, prometheusFields)),
 		optional("http", pointerOf(d, &g.HTTP, HTTPGate{}, httpFields)),
+		optional("signatures", pointerOf(d, &g.Signatures, SignaturesGate{}, signaturesFields)),
+		optional("job", pointerOf(d, &g.Job, JobGate{}, jobFields)),
 		optional("plugin", pointerOf(d, &g.Plugin, PluginGate{}, pluginFields)),
 	}
 }
@@ -226,6 +228,30 @@ func httpFields(d *decoder, h *HTTPGate) []field {
 		optional("field", d.text(&h.Field)),
 		optional("value", d.text(&h.Value)),
 		optional("timeout", d.duration(&h.Timeout)),
+	}
+}
+
+func signaturesFields(d *decoder, s *SignaturesGate) []field {
+	return []field{
+		optional("key", d.text(&s.Key)),
+		optional("identities", listOf(d, &s.Identities, identitiesFields)),
+		optional("roots", d.text(&s.Roots)),
+		optional("images", d.texts(&s.Images)),
+	}
+}
+
+func identitiesFields(d *decoder, i *SigningIdentity) []field {
+	return []field{
+		required("issuer", d.text(&i.Issuer)),
+		required("subject", d.text(&i.Subject)),
+	}
+}
+
+func jobFields(d *decoder, j *JobGate) []field {
+	return []field{
+		required("namespace", d.text(&j.Namespace)),
+		optional("name", d.text(&j.Name)),
+		optional("selector", d.text(&j.Selector)),
 	}
 }
 

@@ -64,6 +64,12 @@ type Image struct {
 	// environment before.
 	Reference string
 	Digest    string
+	// Name is that of the repository that Requested means, with its host:
+	// docker.io/library/redis. Own tells that the host is a registry of the
+	// pipeline. Repo is the repository in the registry of Reference.
+	Name string
+	Own  bool
+	Repo string
 }
 
 // Gate judges promotions. Its methods may be called concurrently.

@@ -182,7 +182,7 @@ func (h *HTTP) body(s Subject) ([]byte, error) {
 		Commit: s.Commit, Source: s.SourceCommit, Images: []questionImage{}, Now: s.Now.UTC(),
 	}
 	for _, image := range s.Images {
-		q.Images = append(q.Images, questionImage(image))
+		q.Images = append(q.Images, questionImage{image.Requested, image.Reference, image.Digest})
 	}
 	return json.Marshal(q)
 }

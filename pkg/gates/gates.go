@@ -3,6 +3,7 @@
 package gates
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/extension"
 	"github.com/fleeting-taas/propagator/pkg/gate"
+	"github.com/fleeting-taas/propagator/pkg/kube"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
@@ -26,8 +28,15 @@ type Set struct {
 	Tokens string
 	// Plugins is the directory with the programs that may be gates. Empty: none may.
 	Plugins string
+	// Kubeconfig is of the cluster in which gates look for Jobs. Empty: there is
+	// none to look in, unless InCluster says that it is the one in which the
+	// program runs as a Pod.
+	Kubeconfig string
+	InCluster  bool
 	// Logger receives what those programs write. Default: discarded.
 	Logger *slog.Logger
+
+	proven gate.Proven
 }
 
 var _ promotion.Gates = (*Set)(nil)
@@ -35,11 +44,12 @@ var _ promotion.Gates = (*Set)(nil)
 // Bind adds the flags.
 func (s *Set) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.Tokens, "gate-tokens", "", "`directory` with bearer tokens for the gates http and prometheus, each in a file with the name of its host")
+	flags.StringVar(&s.Kubeconfig, "gate-kubeconfig", "", "kubeconfig `file` of the cluster in which gates of the kind job look for Jobs")
 	flags.StringVar(&s.Plugins, "gate-plugins", "", "`directory` with the programs that gates of the kind plugin may start")
 }
 
 // Open implements promotion.Gates.
-func (s *Set) Open(g config.Gate) (gate.Gate, error) {
+func (s *Set) Open(g config.Gate, from promotion.Sources) (gate.Gate, error) {
 	switch {
 	case g.Window != nil:
 		return gate.NewWindow(g.Window.Cron, g.Window.Duration, g.Window.Timezone)
@@ -55,6 +65,10 @@ func (s *Set) Open(g config.Gate) (gate.Gate, error) {
 			URL: g.HTTP.URL, Method: g.HTTP.Method, Field: g.HTTP.Field, Value: g.HTTP.Value, Timeout: g.HTTP.Timeout,
 			TokenFile: s.token(g.HTTP.URL),
 		})
+	case g.Signatures != nil:
+		return s.signatures(*g.Signatures, from)
+	case g.Job != nil:
+		return s.job(*g.Job)
 	case g.Plugin != nil:
 		return s.plugin(*g.Plugin)
 	}
@@ -72,6 +86,17 @@ func (s *Set) token(address string) string {
 		return ""
 	}
 	return file
+}
+
+func (s *Set) job(g config.JobGate) (gate.Gate, error) {
+	if s.Kubeconfig == "" && !s.InCluster {
+		return nil, errors.New("the Job cannot be looked for: there is no cluster here (--gate-kubeconfig)")
+	}
+	client, err := kube.Connect(kube.Options{Kubeconfig: s.Kubeconfig})
+	if err != nil {
+		return nil, fmt.Errorf("job: %w", err)
+	}
+	return gate.NewJob(gate.JobOptions{Jobs: jobs{client}, Namespace: g.Namespace, Name: g.Name, Selector: g.Selector})
 }
 
 func (s *Set) plugin(p config.PluginGate) (gate.Gate, error) {

@@ -48,7 +48,7 @@ func TestOpen(t *testing.T) {
 		{"unhappy service", `http: {url: "` + server.URL + `", field: status.phase, value: great}`, gate.Wait},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			opened, err := (&gates.Set{}).Open(parsed(t, test.gate))
+			opened, err := (&gates.Set{}).Open(parsed(t, test.gate), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +96,7 @@ func TestTokens(t *testing.T) {
 		strings.Replace(server.URL, "127.0.0.1", "localhost", 1): "",
 	} {
 		got = "nobody asked"
-		opened, err := set.Open(config.Gate{HTTP: &config.HTTPGate{URL: address}})
+		opened, err := set.Open(config.Gate{HTTP: &config.HTTPGate{URL: address}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestTokens(t *testing.T) {
 
 // TestUnknownGate: what cannot be asked is an error, never a pass.
 func TestUnknownGate(t *testing.T) {
-	if _, err := (&gates.Set{}).Open(config.Gate{Soak: &config.SoakGate{For: time.Hour}}); err == nil {
+	if _, err := (&gates.Set{}).Open(config.Gate{Soak: &config.SoakGate{For: time.Hour}}, nil); err == nil {
 		t.Error("a gate of the engine was opened")
 	}
 }
@@ -121,10 +121,10 @@ func TestPlugins(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := config.Gate{Plugin: &config.PluginGate{Command: "ticket", SHA256: strings.Repeat("0", 64)}}
-	if _, err := (&gates.Set{}).Open(g); err == nil || !strings.Contains(err.Error(), "--gate-plugins") {
+	if _, err := (&gates.Set{}).Open(g, nil); err == nil || !strings.Contains(err.Error(), "--gate-plugins") {
 		t.Errorf("without a directory: %v", err)
 	}
-	opened, err := (&gates.Set{Plugins: dir}).Open(g)
+	opened, err := (&gates.Set{Plugins: dir}).Open(g, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

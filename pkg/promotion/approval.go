@@ -107,19 +107,28 @@ func (e *Engine) signers(s *State) signersOf {
 }
 
 func (e *Engine) readSigners(tip gitrepo.Hash, path string) (*signer.Allowed, error) {
-	commit, err := gitrepo.ReadCommit(e.Repo, tip)
+	text, err := e.readSourceFile(tip, path)
 	if err != nil {
-		return nil, err
-	}
-	text, err := fs.ReadFile(gitrepo.TreeFS(e.Repo, commit.Tree), path)
-	if err != nil {
-		return nil, fmt.Errorf("the list of signers %s cannot be read: %w", path, err)
+		return nil, fmt.Errorf("the list of signers %w", err)
 	}
 	allowed, err := signer.ParseAllowed(text)
 	if err != nil {
 		return nil, fmt.Errorf("the list of signers %s cannot be used: %w", path, err)
 	}
 	return allowed, nil
+}
+
+// readSourceFile reads a file of the source branch.
+func (e *Engine) readSourceFile(tip gitrepo.Hash, path string) ([]byte, error) {
+	commit, err := gitrepo.ReadCommit(e.Repo, tip)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", path, err)
+	}
+	text, err := fs.ReadFile(gitrepo.TreeFS(e.Repo, commit.Tree), path)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", path, err)
+	}
+	return text, nil
 }
 
 // verify returns the key that signed an approval, of those that are allowed for

@@ -265,6 +265,8 @@ func reasonOf(g config.Gate, result gate.Result) Reason {
 		return OutsideWindow
 	case g.Freeze != nil:
 		return EnvFrozen
+	case g.Signatures != nil:
+		return SignatureMissing
 	}
 	return GateClosed
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gate"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/registry"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -14,8 +16,18 @@ import (
 // services, programs.
 type Gates interface {
 	// Open returns the gate of a configuration. An error means that it can never
-	// answer as it is configured, or on this machine.
-	Open(config.Gate) (gate.Gate, error)
+	// answer as it is configured, or on this machine. It asks the sources only for
+	// what the gate needs.
+	Open(config.Gate, Sources) (gate.Gate, error)
+}
+
+// Sources are what a gate may read of the pipeline.
+type Sources interface {
+	// File reads a file on the source branch as it was last seen, which is where
+	// gates are configured.
+	File(path string) ([]byte, error)
+	// Registry is where the images are by now: that of the environment before.
+	Registry() (registry.Reader, error)
 }
 
 // Question is a gate that has to be asked about a promotion.
@@ -118,11 +130,11 @@ func (e *Engine) ask(ctx context.Context, s *State, q Question) gate.Verdict {
 	if e.Gates == nil {
 		return unknown("gates of the kind %s cannot be asked from here", q.Gate.Name())
 	}
-	opened, err := e.Gates.Open(q.Gate)
+	subject, from, err := e.subject(ctx, s, q)
 	if err != nil {
 		return unknown("%v", err)
 	}
-	subject, err := e.subject(ctx, s, q)
+	opened, err := e.Gates.Open(q.Gate, sources{engine: e, tip: s.SourceTip, from: from})
 	if err != nil {
 		return unknown("%v", err)
 	}
@@ -135,35 +147,55 @@ func (e *Engine) ask(ctx context.Context, s *State, q Question) gate.Verdict {
 	return unknown("the gate %s answers %q, which is no verdict", q.Gate.Name(), brief(string(verdict.Result)))
 }
 
-// subject describes a promotion to a gate.
-func (e *Engine) subject(ctx context.Context, s *State, q Question) (gate.Subject, error) {
+// subject describes a promotion to a gate, and returns the registry from which
+// the environment takes its images.
+func (e *Engine) subject(ctx context.Context, s *State, q Question) (gate.Subject, config.Registry, error) {
+	fail := func(err error) (gate.Subject, config.Registry, error) { return gate.Subject{}, config.Registry{}, err }
 	environment, ok := s.Environment(q.Environment)
 	if !ok {
-		return gate.Subject{}, fmt.Errorf("unknown environment %q", q.Environment)
+		return fail(fmt.Errorf("unknown environment %q", q.Environment))
 	}
 	target, err := e.Snapshot(ctx, s, q.Version)
 	if err != nil {
-		return gate.Subject{}, err
+		return fail(err)
 	}
 	pipeline, err := snapshot.ReadConfig(e.Repo, target.Tree)
 	if err != nil {
-		return gate.Subject{}, err
+		return fail(err)
 	}
 	subject := gate.Subject{
 		Pipeline: s.Pipeline.Name, Environment: q.Environment, Version: q.Version,
 		Commit: string(target.ID), SourceCommit: string(target.Source), Now: e.now(),
 	}
-	from := sourceOf(pipeline, environment.Environment).Name
+	from := sourceOf(pipeline, environment.Environment)
 	for _, image := range target.Lock.ImagesOf(q.Environment) {
 		location, err := pipeline.Locate(image.Requested)
 		if err != nil {
-			return gate.Subject{}, err
+			return fail(err)
 		}
-		reference, err := pipeline.Pinned(from, location, image.Digest)
+		reference, err := pipeline.Pinned(from.Name, location, image.Digest)
 		if err != nil {
-			return gate.Subject{}, err
+			return fail(err)
 		}
-		subject.Images = append(subject.Images, gate.Image{Requested: image.Requested, Reference: reference, Digest: image.Digest})
+		found := gate.Image{
+			Requested: image.Requested, Reference: reference, Digest: image.Digest,
+			Name: location.Upstream + "/" + location.Repo, Repo: location.TargetRepo(),
+		}
+		if location.Registry != "" {
+			found.Name, found.Own = pipeline.Registries[location.Registry].URL+"/"+location.Repo, true
+		}
+		subject.Images = append(subject.Images, found)
 	}
-	return subject, nil
+	return subject, pipeline.Registries[from.Registry], nil
 }
+
+// sources implements Sources.
+type sources struct {
+	engine *Engine
+	tip    gitrepo.Hash
+	from   config.Registry
+}
+
+func (s sources) File(path string) ([]byte, error) { return s.engine.readSourceFile(s.tip, path) }
+
+func (s sources) Registry() (registry.Reader, error) { return s.engine.Registries.Open(s.from) }

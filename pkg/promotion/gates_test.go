@@ -23,7 +23,7 @@ type oracle struct {
 	judgment func() // called when it is asked
 }
 
-func (o *oracle) Open(config.Gate) (gate.Gate, error) {
+func (o *oracle) Open(config.Gate, Sources) (gate.Gate, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o, o.broken

@@ -197,7 +197,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	last := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
-	if !slices.Contains([]string{"deployments", "pods", "applications", "applicationsets", "configmaps", "secrets", "services", "nodes"}, last) {
+	if !slices.Contains([]string{"deployments", "pods", "applications", "applicationsets", "configmaps", "secrets", "services", "nodes", "jobs"}, last) {
 		answer(w, http.StatusNotFound, status(r.URL.Path+" not found"))
 		return
 	}
