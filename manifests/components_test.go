@@ -11,6 +11,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 )
 
 // installation makes a folder as docs/install.md does: a copy of the manifests
@@ -231,6 +232,25 @@ func TestComponentsAreExplained(t *testing.T) {
 			if !strings.HasPrefix(o.Metadata.Name, "propagator") {
 				t.Errorf("%s adds %s, which has not our name", folder, o)
 			}
+		}
+	}
+}
+
+// TestGateJobs: the component allows nothing by itself, and no more than to read
+// Jobs where it is bound.
+func TestGateJobs(t *testing.T) {
+	objects := build(t, installation(t, map[string]string{
+		"kustomization.yaml": "resources: [manifests/base]\ncomponents: [manifests/components/gate-jobs]\n",
+	}))
+	var role rbacv1.ClusterRole
+	find(t, objects, "ClusterRole", "propagator-gate-jobs", &role)
+	want := []rbacv1.PolicyRule{{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"get", "list"}}}
+	if diff := cmp.Diff(want, role.Rules); diff != "" {
+		t.Errorf("rules, -want +got:\n%s", diff)
+	}
+	for _, o := range objects {
+		if o.Kind != "ClusterRole" && strings.Contains(string(o.raw), "propagator-gate-jobs") {
+			t.Errorf("%s %s gives the right away", o.Kind, o.Metadata.Name)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package promotion
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -309,5 +310,87 @@ func TestGateIsNotAskedAllTheTime(t *testing.T) {
 	o.say(gate.Verdict{Result: gate.Pass})
 	if got := look(); got < 2 || s.entry("prod").Snapshot.IsZero() {
 		t.Errorf("at the time that it named asked %d times", got)
+	}
+}
+
+// reading is a gate that reads what it may of the pipeline when it is opened.
+type reading struct {
+	mu       sync.Mutex // guards the rest
+	key      string
+	lost     error
+	registry string
+	subject  gate.Subject
+}
+
+func (r *reading) Open(g config.Gate, from Sources) (gate.Gate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key, err := from.File(g.Signatures.Key)
+	if err != nil {
+		return nil, err
+	}
+	where, err := from.Registry()
+	if err != nil {
+		return nil, err
+	}
+	r.key, r.registry = string(key), where.Name()
+	_, r.lost = from.File("keys/lost.pub")
+	return r, nil
+}
+
+func (r *reading) Judge(_ context.Context, s gate.Subject) gate.Verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.subject = s
+	return gate.Verdict{Result: gate.Wait, Detail: "not signed"}
+}
+
+// TestSourcesOfGates: a gate reads files of the source branch and the registry
+// of the environment before; and an image that is not signed has its own reason.
+func TestSourcesOfGates(t *testing.T) {
+	text := strings.Replace(configuration, "registry: prod, promote: auto}", "registry: prod, promote: auto, gates: [{signatures: {key: keys/cosign.pub}}]}", 1)
+	for _, test := range []struct {
+		name   string
+		files  gitrepotest.Files
+		reason Reason
+		detail string
+	}{
+		{"key", gitrepotest.Files{config.File: text, "keys/cosign.pub": "the key"}, SignatureMissing, "not signed"},
+		{"no key", gitrepotest.Files{config.File: text}, GateUnknown, "keys/cosign.pub cannot be read"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := &reading{}
+			s := newShop(t, test.files)
+			engine := func() *Engine {
+				e := s.engine(nil)
+				e.Gates = r
+				return e
+			}
+			s.settle(engine)
+			state, err := engine().Observe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			prod, _ := state.Environment("prod")
+			found, err := engine().Explain(t.Context(), state, prod, version(t, "shop/v0.1.0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := found[len(found)-2] // the last one is about automation
+			if last.Check != "signatures" || last.Reason != test.reason || !strings.Contains(last.Detail, test.detail) {
+				t.Errorf("%+v, want %s: %s", last, test.reason, test.detail)
+			}
+			if test.reason == GateUnknown {
+				return
+			}
+			if r.key != "the key" || r.registry != "stage.example/shop" || !errors.Is(r.lost, fs.ErrNotExist) {
+				t.Errorf("read %q from the branch, %v for what is not there, images in %s", r.key, r.lost, r.registry)
+			}
+			for _, image := range r.subject.Images {
+				if !image.Own && !strings.HasPrefix(image.Name, "docker.io/") || image.Reference != r.registry+"/"+image.Repo+"@"+image.Digest {
+					t.Errorf("image %+v", image)
+				}
+			}
+		})
 	}
 }
