@@ -305,9 +305,19 @@ func TestMatches(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"a", "a", true}, {"a", "ab", false}, {"", "", true}, {"*", "", true}, {"*", "a/b", true},
-		{"a*", "ab", true}, {"a*", "ba", false}, {"*b", "ab", true}, {"*b", "abc", false},
-		{"a*b*c", "a1b2c", true}, {"a*b*c", "a1c2b", false}, {"aa*aa", "aaa", false}, {"a**a", "aa", true},
+		{"a", "a", true},
+		{"a", "ab", false},
+		{"", "", true},
+		{"*", "", true},
+		{"*", "a/b", true},
+		{"a*", "ab", true},
+		{"a*", "ba", false},
+		{"*b", "ab", true},
+		{"*b", "abc", false},
+		{"a*b*c", "a1b2c", true},
+		{"a*b*c", "a1c2b", false},
+		{"aa*aa", "aaa", false},
+		{"a**a", "aa", true},
 		{"https://github.com/shop/*", "https://github.com/shopping/x", false},
 	} {
 		if got := sigstore.Matches(test.pattern, test.text); got != test.want {
