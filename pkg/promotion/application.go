@@ -1,8 +1,10 @@
 package promotion
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -126,7 +128,7 @@ func (a Application) settled(want Expectation) time.Time {
 func (a Application) missing(want Expectation) fault {
 	accepted := func(target string) bool { return len(want.Targets) == 0 || slices.Contains(want.Targets, target) }
 	unknown := func(text string, words ...string) fault {
-		return fault{reason: HealthUnknown, text: text + said(words...)}
+		return fault{reason: cmp.Or(a.renderFault(), HealthUnknown), text: text + said(words...)}
 	}
 	switch {
 	case !accepted(a.TargetRevision):
@@ -163,6 +165,15 @@ func (a Application) missing(want Expectation) fault {
 		return f
 	}
 	return a.Live.fault()
+}
+
+// renderFault names why the sidecar does not render what the Application points
+// at, as far as Argo CD repeats it; empty when it does not.
+func (a Application) renderFault() Reason {
+	if !strings.HasPrefix(a.Condition, "ComparisonError") {
+		return ""
+	}
+	return reasonIn(a.Condition)
 }
 
 // unwell reports whether the Pods may tell more about what Argo CD says.

@@ -66,6 +66,9 @@ func PlanRequest(s *State, r Request) (Step, error) {
 		return refuse(UnknownSnapshot, "")
 	case r.Version.Compare(current) < 0 && r.Version != s.lane(e):
 		return refuse(OlderThanCurrent, "%s runs %s", e.Name, current)
+	case r.Version.Compare(current) < 0:
+		older := checkCurrent(s, e, r.Version, personByName)
+		return Step{}, older.refusal(e, r.Version)
 	}
 	step, obstacle := check(s, e, r.Version, personByName, r.Overrides...)
 	if obstacle != nil {

@@ -87,12 +87,6 @@ func check(s *State, e Environment, version snapshot.Version, by asker, override
 	return &step, nil
 }
 
-// Explain lists what every rule and gate says about a promotion, in the order in
-// which they are asked. Those that nobody has asked yet are unknown.
-func Explain(s *State, e Environment, version snapshot.Version) []Finding {
-	return slices.Collect(findings(s, e, version, automation))
-}
-
 // findings are the rules in order: what is cheap and certain first, what asks
 // others last, so that nobody is asked for a promotion that is refused anyway.
 func findings(s *State, e Environment, version snapshot.Version, by asker) iter.Seq[Finding] {
@@ -126,6 +120,10 @@ func checkCurrent(s *State, e Environment, version snapshot.Version, _ asker) Fi
 		return refuses(name, AlreadyThere, "since %s", current.Since.Format("2006-01-02 15:04 MST"))
 	}
 	if version.Compare(current.Snapshot) < 0 && version != s.lane(e) {
+	if version.Compare(current.Snapshot) < 0 {
+		if !e.entered(version) {
+			return refuses(name, Superseded, "%s runs %s, and never ran this one", e.Name, current.Snapshot)
+		}
 		return refuses(name, OlderThanCurrent, "%s runs %s", e.Name, current.Snapshot)
 	}
 	return passes(name, "the environment runs something else")
@@ -150,7 +148,11 @@ func checkEvidence(s *State, e Environment, version snapshot.Version, _ asker) F
 		}
 		proof, proven := state.evidence(version)
 		if !proven {
-			if len(state.History) == historyDepth {
+			whole := len(state.History) < historyDepth
+			if current := state.Current().Snapshot; whole && current.Compare(version) > 0 && !state.refused(version) {
+				return refuses(name, Superseded, "%s runs %s by now, and this one was never proven there", before, current)
+			}
+			if !whole {
 				before += fmt.Sprintf(" (its %d newest entries)", historyDepth)
 			}
 			return waits(name, NotValidated, "%s has no evidence of it, or was rolled back from it", before)

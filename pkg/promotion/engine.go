@@ -105,7 +105,7 @@ type Result struct {
 // of higher versions, for its version would be too low afterwards.
 func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 	var result Result
-	failed := failures{errors: map[string]error{}}
+	failed := failures{errors: map[string]error{}, steps: map[string]Step{}}
 	for lost, n, most := 0, 0, 0; ; n++ {
 		state, err := e.Observe(ctx)
 		if err != nil {
@@ -121,7 +121,7 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 		most = max(most, maxSteps(state))
 		if !ok || n >= most+lost {
 			result.Again = e.urge(ctx, state)
-			return result.finish(failed.errors)
+			return result.finish(&failed, state.Pipeline.First().Name)
 		}
 		e.log().InfoContext(ctx, "step begins", "step", step.String())
 		err = e.Execute(ctx, state, step)
@@ -155,16 +155,19 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 // was faster; beyond it the next tick tries.
 const maxLostRaces = 5
 
-// finish sorts what did not work into reasons to wait and errors.
-func (r Result) finish(failed map[string]error) (Result, error) {
+// finish sorts what did not work into reasons to wait and errors. An error that
+// has a reason's name is both.
+func (r Result) finish(failed *failures, first string) (Result, error) {
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		var no *RefusedError
-		if errors.As(failed[name], &no) {
-			r.Waits = append(r.Waits, no.Wait)
-			continue
+	for _, key := range slices.Sorted(maps.Keys(failed.errors)) {
+		wait, named := failed.wait(key, first)
+		if named {
+			r.Waits = append(r.Waits, wait)
 		}
-		errs = append(errs, failed[name])
+		var no *RefusedError
+		if !errors.As(failed.errors[key], &no) {
+			errs = append(errs, failed.errors[key])
+		}
 	}
 	return r, errors.Join(errs...)
 }

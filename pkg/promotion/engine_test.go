@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,8 +112,12 @@ func TestMissingImage(t *testing.T) {
 	s := newShop(t, gitrepotest.Files{"envs/stage/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:v9")})
 	s.argo.follow(t)
 	before := s.refs()
-	_, err := s.engine(nil).Reconcile(t.Context())
+	result, err := s.engine(nil).Reconcile(t.Context())
 	mustContain(t, err, "IMAGE_MISSING", "dev.example/shop/orders:v9", "stage/orders", s.refs()["refs/heads/main"].Short(), "not found")
+	if i := slices.IndexFunc(result.Waits, func(w Wait) bool { return w.Reason == ImageMissing }); i < 0 ||
+		result.Waits[i].Environment != "dev" || result.Waits[i].Version != "shop/v0.1.0" || !strings.HasPrefix(result.Waits[i].Detail, "image dev.example/shop/orders:v9 of stage/orders") {
+		t.Errorf("waits: %v", result.Waits)
+	}
 	if diff := cmp.Diff(before, s.refs()); diff != "" {
 		t.Error(diff)
 	}

@@ -1,8 +1,10 @@
 package promotion
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/mirror"
 	"github.com/fleeting-taas/propagator/pkg/registry"
@@ -12,6 +14,7 @@ import (
 // failures are the steps that did not work in one run.
 type failures struct {
 	errors map[string]error
+	steps  map[string]Step
 	// stuck is the lowest version of a tag whose capture failed and may succeed
 	// next time; zero when there is none.
 	stuck snapshot.Version
@@ -24,7 +27,7 @@ func (s Step) key() string {
 }
 
 func (f *failures) add(step Step, err error) {
-	f.errors[step.key()] = err
+	f.errors[step.key()], f.steps[step.key()] = err, step
 	if step.Kind == Capture && step.Tag != "" && !definite(err) && (f.stuck.IsZero() || step.Version.Compare(f.stuck) < 0) {
 		f.stuck = step.Version
 	}
@@ -41,6 +44,34 @@ func (f *failures) next(d Decision) (Step, bool) {
 		}
 	}
 	return Step{}, false
+}
+
+// wait names what a step failed of, where there is a reason for it; false for
+// the others. A capture is of the first environment.
+func (f *failures) wait(key, first string) (Wait, bool) {
+	err, step := f.errors[key], f.steps[key]
+	var no *RefusedError
+	if errors.As(err, &no) {
+		return no.Wait, true
+	}
+	var (
+		missing *MissingImageError
+		copied  *mirror.Error
+		reason  Reason
+		detail  = err
+	)
+	switch {
+	case errors.As(err, &missing) && errors.Is(missing.Err, registry.ErrNotFound):
+		reason, detail = ImageMissing, missing
+	case errors.As(err, &copied) && copied.Side == mirror.SideSource && errors.Is(copied, registry.ErrNotFound):
+		reason, detail = ImageMissing, copied
+	case errors.As(err, &copied):
+		reason, detail = MirrorIncomplete, copied
+	default:
+		reason = reasonIn(err.Error())
+	}
+	text := strings.TrimPrefix(detail.Error(), string(reason)+": ")
+	return Wait{Environment: cmp.Or(step.Environment, first), Version: step.Version.String(), Reason: reason, Detail: brief(text)}, reason != ""
 }
 
 // definite reports whether a capture failed because of what the commit says, so

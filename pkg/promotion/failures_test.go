@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,6 +80,36 @@ func TestDefinite(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			if got := definite(test.err); got != test.want {
 				t.Errorf("definite: %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestIncompleteMirror: a promotion whose images cannot be copied is named as what
+// it is: the place they are to go refuses them, or the one they come from has lost
+// them.
+func TestIncompleteMirror(t *testing.T) {
+	s := newShop(t, gitrepotest.Files{"propagator.yaml": manualProd})
+	s.settle(func() *Engine { return s.engine(nil) })
+	s.commit(gitrepotest.Files{"propagator.yaml": configuration}) // Prod is promoted by itself now
+	for _, test := range []struct {
+		reason  Reason
+		arrange func()
+		says    string
+	}{
+		{MirrorIncomplete, func() { s.registries["prod"].FailAt(1, registrytest.Lost) }, "destination"},
+		{ImageMissing, func() { s.registries["stage"] = registrytest.Faulty(registry.NewMemory("stage.example/shop")) }, "source"},
+	} {
+		t.Run(string(test.reason), func(t *testing.T) {
+			test.arrange()
+			result, err := s.engine(nil).Reconcile(t.Context())
+			if err == nil || !hasWait(result.Waits, "prod", test.reason) {
+				t.Fatalf("waits %v, error %v", result.Waits, err)
+			}
+			for _, w := range result.Waits {
+				if w.Reason == test.reason && (w.Version != "shop/v0.1.0" || !strings.Contains(w.Detail, test.says)) {
+					t.Errorf("wait %s", w)
+				}
 			}
 		})
 	}

@@ -80,20 +80,6 @@ func (e *Engine) PlanRequest(ctx context.Context, s *State, r Request) (Step, er
 	return Step{}, errors.New("the request asks gates without end")
 }
 
-// Explain is [Explain] with the answers of all gates.
-func (e *Engine) Explain(ctx context.Context, s *State, environment Environment, version snapshot.Version) ([]Finding, error) {
-	var questions []Question
-	for _, f := range Explain(s, environment, version) {
-		if f.question != nil {
-			questions = append(questions, *f.question)
-		}
-	}
-	if err := e.answer(ctx, s, questions); err != nil {
-		return nil, err
-	}
-	return Explain(s, environment, version), nil
-}
-
 // answer puts verdicts into the state, one for each question.
 func (e *Engine) answer(ctx context.Context, s *State, questions []Question) error {
 	if s.Verdicts == nil {

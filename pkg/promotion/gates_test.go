@@ -206,6 +206,8 @@ func TestExplain(t *testing.T) {
 	want := []string{
 		"current pass", "evidence pass", "rejected pass", "admission pass", "hold pass", "frozen pass", "hotfixes pass",
 		"approval wait APPROVAL_MISSING", "validation wait NOT_TESTED", "soak wait SOAK_NOT_REACHED", "http wait GATE_CLOSED", "promote pass",
+		"current pass", "evidence pass", "rejected pass", "admission pass", "hold pass", "frozen pass",
+		"approval wait APPROVAL_MISSING", "validation wait NOT_TESTED", "soak wait SOAK_NOT_REACHED", "http wait GATE_CLOSED", "renders pass", "images pass", "promote pass",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -53,6 +53,8 @@ const (
 	ManualCapture     Reason = "MANUAL_CAPTURE"
 	RequestRefused    Reason = "REQUEST_REFUSED"
 	RequestOvertaken  Reason = "REQUEST_OVERTAKEN"
+	ImageNotInLock    Reason = "IMAGE_NOT_IN_LOCK"
+	ForeignRegistry   Reason = "FOREIGN_REGISTRY"
 )
 
 // Help is one line for the person who reads the reason: what it means and what
@@ -64,7 +66,7 @@ var reasonHelp = map[Reason]string{
 	NotValidated:      "an environment before this one has not yet seen the snapshot synced and healthy",
 	SoakNotReached:    "the snapshot has not been healthy long enough in the environment before; wait",
 	ApprovalMissing:   "people have to agree: git tag -a approve/<environment>/<version>/<you> <version> && git push origin the tag",
-	ImageMissing:      "an image that the manifests name does not exist; build and push it, or correct the reference",
+	ImageMissing:      "an image does not exist where it has to be read from; build and push it, or correct the reference; one that a registry has lost comes back from another one with: propagator recover",
 	MirrorIncomplete:  "not every image is complete in the environment's registry; the next run continues where this one stopped",
 	AlreadyThere:      "the environment runs this snapshot already",
 	HealthUnknown:     "not every Application is known to be synced to this revision and healthy; look at it in Argo CD",
@@ -74,7 +76,7 @@ var reasonHelp = map[Reason]string{
 	Rejected:          "somebody rejected the snapshot, it failed its tests, or the environment was rolled back from it; if it shall come back, promote it by its version with --override REJECTED --reason ..., or say that it passed: propagator validate <environment> <version> --pass",
 	InvalidConfig:     "propagator.yaml on the source branch cannot be used, so nothing new is captured; the newest snapshot's configuration stays in force until it is corrected",
 	DamagedSnapshot:   "the tag does not name a snapshot that Propagator made, so nothing is promoted to it; if it is a mistake, delete the tag",
-	LedgerUnavailable: "the environment's branch cannot be read as a ledger; nobody but Propagator may write to it",
+	LedgerUnavailable: "the environment's branch is not as Propagator left it, or gone, and nothing is done there until it is; what to type: propagator recover --dry-run; nobody but Propagator may write to it",
 	TagExpected:       "commits are captured when a person sets a tag of this form: git tag <tag> <commit> && git push origin <tag>",
 	TagNotVersion:     "the name of the tag has the form that is captured, but * does not stand for a version such as 1.5.0; it is left alone",
 	TagNotOnBranch:    "only commits of the source branch are captured by themselves; merge first and set the tag there, or capture it by hand: propagator snapshot create --commit <tag>",
@@ -100,6 +102,8 @@ var reasonHelp = map[Reason]string{
 	ManualCapture:     "nothing is captured by itself (source.capture is manual); take a snapshot: propagator snapshot create",
 	RequestRefused:    "the signed request is not carried out; see the detail for what is wrong with it, and ask again: propagator ... --request",
 	RequestOvertaken:  "somebody put the environment on hold, froze it or rolled it back after the request was signed; if it is still meant, ask again",
+	ImageNotInLock:    "the manifests name an image for which the snapshot has no digest, so nobody knows what was tested; do not use the snapshot, and take a new one: propagator snapshot create",
+	ForeignRegistry:   "an image would be pulled from another registry than the environment's; find out which object has it, and take a new snapshot once that is corrected",
 	SyncFailed:        "Argo CD could not apply the manifests; correct them on the source branch, or sync again in Argo CD",
 }
 

@@ -182,7 +182,15 @@ func nextFor(w promotion.Wait) (next string) {
 		next = "propagator status"
 	case promotion.EnvOnHold, promotion.ManualPromotion:
 		next = fmt.Sprintf("propagator promote %s %s", w.Environment, w.Version)
-	case promotion.LedgerUnavailable, promotion.Rejected:
+	case promotion.ImageMissing, promotion.DamagedSnapshot, promotion.ImageNotInLock, promotion.ForeignRegistry:
+		if next = "propagator status"; w.Version != "" {
+			next = "propagator snapshot verify " + w.Version
+		}
+	case promotion.MirrorIncomplete:
+		next = fmt.Sprintf("propagator mirror copy %s %s", w.Environment, w.Version)
+	case promotion.LedgerUnavailable:
+		next = "propagator recover --dry-run"
+	case promotion.Rejected:
 		next = "propagator history " + w.Environment
 	}
 	return next

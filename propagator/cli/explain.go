@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -28,6 +30,9 @@ type explanation struct {
 	// Help is what changes the first check that does not pass, Next what to type.
 	Help string `json:"help,omitempty"`
 	Next string `json:"next,omitempty"`
+
+	// first is the obstacle that Help is about; empty when there is none.
+	first promotion.Reason
 }
 
 type checked struct {
@@ -45,7 +50,9 @@ func explainCommand(a *app) *cobra.Command {
 		Short: "why a snapshot has not been promoted",
 		Long: `explain asks every rule and gate about the promotion of a snapshot, the newest
 unless a version is given, and shows what each says, in the order in which they
-are asked, and what changes the first that does not pass. It writes nothing.
+are asked, and what changes the first that does not pass. It also looks at what a
+promotion finds out on its way: whether the snapshot renders to what its lock
+says, and where its images are. It writes nothing.
 
 Gates that ask others are asked from here; where only the hook can reach them,
 they are unknown. With --hook-url the hook is asked what it sees of the environment
@@ -78,6 +85,7 @@ in the cluster.`,
 		unanswered := live.ask(cmd.Context(), a.env, &status)
 		result.Waits = status.Environments[0].Waits
 		result.Requests = requestsIn(promotion.Plan(state), environment.Name)
+		unanswered := result.askHook(cmd.Context(), &live, a.env, s.Repo.URL(), environment)
 		if err := a.print(result, result.table); err != nil {
 			return err
 		}
@@ -116,26 +124,58 @@ func subjectOf(cmd *cobra.Command, state *promotion.State, args []string) (promo
 		return environment, version, nil
 	}
 	versions := state.Versions()
-	if len(versions) == 0 {
+	switch {
+	case len(versions) > 0:
+		return environment, versions[0], nil
+	case environment.Unreadable != "":
+		return environment, version, nil // which is what there is to explain
+	default:
 		return environment, version, usageHint("propagator snapshot create", "there is no snapshot yet")
 	}
-	return environment, versions[0], nil
 }
 
 func explained(state *promotion.State, e promotion.Environment, version snapshot.Version, found []promotion.Finding) explanation {
 	result := explanation{Environment: e.Name, Version: version.String(), Phase: string(state.Phase(version)), Passes: true, Checks: []checked{}}
 	for _, f := range found {
 		result.Checks = append(result.Checks, checked{Check: f.Check, Result: string(f.Result), Reason: string(f.Reason), Detail: f.Detail, Until: f.Until})
-		if f.Reason != "" && result.Passes {
-			wait := promotion.Wait{Environment: e.Name, Version: version.String(), Reason: f.Reason}
-			result.Passes, result.Help, result.Next = false, f.Reason.Help(), nextFor(wait)
+		switch {
+		case f.Reason == "":
+		case result.Passes, result.first == promotion.AlreadyThere && slices.Contains(aboutWhatIsThere, f.Check):
+			result.about(promotion.Wait{Environment: e.Name, Version: version.String(), Reason: f.Reason})
 		}
 	}
 	return result
 }
 
+// aboutWhatIsThere are the checks that tell whether what is there already is as
+// it should be.
+var aboutWhatIsThere = []string{"health", "snapshot", "renders", "images"}
+
+// about says what changes the obstacle that comes first.
+func (e *explanation) about(w promotion.Wait) {
+	e.Passes, e.first, e.Help, e.Next = false, w.Reason, w.Reason.Help(), nextFor(w)
+}
+
+// askHook adds what the hook sees of the environment, and of those before it.
+func (e *explanation) askHook(ctx context.Context, live *hookClient, env []string, repository string, environment promotion.Environment) error {
+	status := pipelineStatus{Repository: repository}
+	for _, name := range append([]string{environment.Name}, environment.After...) {
+		status.Environments = append(status.Environments, environmentStatus{Environment: name})
+	}
+	err := live.ask(ctx, env, &status)
+	for _, one := range status.Environments {
+		e.Waits = append(e.Waits, one.Waits...)
+	}
+	// What the hook sees is why there is no evidence.
+	causes := []promotion.Reason{promotion.AlreadyThere, promotion.HealthUnknown, promotion.NotValidated}
+	if len(e.Waits) > 0 && slices.Contains(causes, e.first) {
+		e.about(e.Waits[0])
+	}
+	return err
+}
+
 func (e explanation) table(w io.Writer) {
-	_, _ = fmt.Fprintln(w, printable(fmt.Sprintf("%s into %s (as a release it is %s)", e.Version, e.Environment, e.Phase)))
+	_, _ = fmt.Fprintln(w, printable(fmt.Sprintf("%s into %s (as a release it is %s)", cmp.Or(e.Version, "no snapshot"), e.Environment, e.Phase)))
 	var rows [][]string
 	for _, c := range e.Checks {
 		detail := c.Detail
@@ -145,7 +185,7 @@ func (e explanation) table(w io.Writer) {
 		rows = append(rows, []string{c.Check, c.Result, c.Reason, detail})
 	}
 	for _, wait := range e.Waits {
-		rows = append(rows, []string{"cluster", "wait", string(wait.Reason), wait.Detail})
+		rows = append(rows, []string{"hook", "wait", string(wait.Reason), wait.Environment + ": " + wait.Detail})
 	}
 	for _, wait := range e.Requests {
 		rows = append(rows, []string{"request", "wait", string(wait.Reason), wait.Detail})

@@ -60,8 +60,12 @@ func (h *hookStatus) line(w io.Writer) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
-// liveReasons are those that only somebody who sees the cluster can give.
-var liveReasons = []promotion.Reason{promotion.HealthUnknown, promotion.ImageNotPulled, promotion.SyncFailed, promotion.DigestMismatch}
+// liveReasons are those that only somebody who sees the cluster can give, or who
+// tries what is due.
+var liveReasons = []promotion.Reason{
+	promotion.HealthUnknown, promotion.ImageNotPulled, promotion.SyncFailed, promotion.DigestMismatch, promotion.ImageNotInLock,
+	promotion.ForeignRegistry, promotion.ImageMissing, promotion.MirrorIncomplete,
+}
 
 // ask adds to a status what the hook sees; it does nothing without an address.
 func (h *hookClient) ask(ctx context.Context, env []string, status *pipelineStatus) error {

@@ -261,15 +261,26 @@ func (c *cluster) Terminate(context.Context, promotion.Application, gitrepo.Hash
 // record it, as the hook would.
 func (w *world) deployed() {
 	w.t.Helper()
-	c := &cluster{}
 	engine := &promotion.Engine{Repo: openRepo(w.t, w.url), Registries: &registryremote.Set{Endpoints: w.endpoints}, Actor: "propagator"}
+	engine.Applications = &cluster{w.applications(engine)}
+	done, err := engine.Reconcile(w.t.Context())
+	if err != nil || len(done.Done) == 0 {
+		w.t.Fatalf("nothing was recorded: %v %v", done, err)
+	}
+}
+
+// applications are those of an Argo CD that has deployed what the environments
+// point at.
+func (w *world) applications(engine *promotion.Engine) []promotion.Application {
+	w.t.Helper()
 	state, err := engine.Observe(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	var all []promotion.Application
 	for _, e := range state.Environments {
 		for _, target := range e.Targets {
-			c.applications = append(c.applications, promotion.Application{
+			all = append(all, promotion.Application{
 				Name: "shop-" + e.Name + "-" + target.Application, Environment: e.Name, Application: target.Application,
 				Path: target.Path, TargetRevision: e.Current().Snapshot.String(), Cluster: target.Destination.Cluster,
 				DestNamespace: target.Destination.Namespace, Phase: "Succeeded", FinishedAt: state.Now, SyncedRevision: e.Snapshot.ID,
@@ -278,11 +289,7 @@ func (w *world) deployed() {
 			})
 		}
 	}
-	engine.Applications = c
-	done, err := engine.Reconcile(w.t.Context())
-	if err != nil || len(done.Done) == 0 {
-		w.t.Fatalf("nothing was recorded: %v %v", done, err)
-	}
+	return all
 }
 
 // approve is what people do.
