@@ -203,6 +203,7 @@ func (e *Engine) publish(ctx context.Context, s *State, step Step, captured *Cap
 	if err := e.Repo.Push(ctx, push); err != nil {
 		return err
 	}
+	e.logPushed(ctx, push)
 	e.Hops.reach(step, atPushed, e.now())
 	return nil
 }

@@ -63,6 +63,8 @@ func (k *lookup[K, V]) put(key K, value V) {
 		k.values = map[K]V{}
 	}
 	k.values[key] = value
+	// tips are where the ledgers' branches were, by environment.
+	tips map[string]seenTip
 }
 
 // pastVerdict is what a gate said about a snapshot's commit.

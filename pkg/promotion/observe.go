@@ -93,7 +93,7 @@ func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs
 			continue
 		}
 		state := Environment{Environment: environment, Tip: refs[gitrepo.Heads+environment.Branch]}
-		state.History, state.Unreadable = e.readLedger(environment.Name, state.Tip)
+		state.History, state.Unreadable = e.readLedger(s.Pipeline.Name, environment.Name, state.Tip)
 		if current := state.Current().Snapshot; !current.IsZero() {
 			wanted[current] = true
 			if s.Tags[current] == "" {
@@ -128,10 +128,11 @@ func (e *Engine) observeLedgers(ctx context.Context, s *State, refs gitrepo.Refs
 			state.Unreadable = found.err.Error()
 		}
 	}
+	e.observeRewritten(s)
 	return nil
 }
 
-func (e *Engine) readLedger(environment string, tip gitrepo.Hash) (history []snapshot.Entry, unreadable string) {
+func (e *Engine) readLedger(pipeline, environment string, tip gitrepo.Hash) (history []snapshot.Entry, unreadable string) {
 	if tip == "" {
 		return nil, ""
 	}
@@ -146,6 +147,9 @@ func (e *Engine) readLedger(environment string, tip gitrepo.Hash) (history []sna
 		}
 		if entry.Environment != environment {
 			return nil, fmt.Sprintf("its branch is the ledger of environment %q; correct branch: in %s", entry.Environment, config.File)
+		}
+		if owner := entry.Snapshot.Pipeline; owner != "" && owner != pipeline {
+			return nil, fmt.Sprintf("its branch is the ledger of pipeline %q, and metadata.name in %s is %q", owner, config.File, pipeline)
 		}
 		history = append(history, entry)
 	}

@@ -115,8 +115,17 @@ func (e *Engine) pushEntry(ctx context.Context, s *State, environment Environmen
 	if err := e.Repo.Push(ctx, push); err != nil {
 		return err
 	}
+	e.logPushed(ctx, push)
 	e.Hops.reach(step, atPushed, e.now())
 	return nil
+}
+
+// logPushed keeps in the log where refs went: should somebody delete a branch,
+// that is how it is found again.
+func (e *Engine) logPushed(ctx context.Context, push gitrepo.Push) {
+	for _, update := range push.Updates {
+		e.log().InfoContext(ctx, "pushed", "ref", update.Ref, "from", string(update.Old), "to", string(update.New))
+	}
 }
 
 // executeRecord writes evidence; nothing moves but the ledger.

@@ -222,7 +222,8 @@ func ReadEntry(r gitrepo.Objects, id gitrepo.Hash) (Entry, error) {
 	return ParseEntry(id, commit)
 }
 
-// ParseEntry decodes a ledger commit.
+// ParseEntry decodes a ledger commit. Propagator is author and committer of each
+// at the same moment; one that somebody wrote anew with git is an error.
 func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 	t := ParseTrailers(commit.Message)
 	e := Entry{
@@ -249,6 +250,10 @@ func ParseEntry(id gitrepo.Hash, commit gitrepo.Commit) (Entry, error) {
 		return e, fmt.Errorf("commit %s was not written by Propagator; environment branches must be written by nobody else (protect them)", id.Short())
 	default:
 		return e, fmt.Errorf("ledger commit %s records the event %q, which this version does not know; upgrade Propagator", id.Short(), e.Event)
+	}
+	if a, c := commit.Author, commit.Committer; a.Name != c.Name || a.Email != c.Email || !a.When.Equal(c.When) {
+		// As git commit --amend and git rebase leave it.
+		return e, fmt.Errorf("ledger commit %s was written anew by %s <%s>; put back the one that Propagator wrote", id.Short(), oneLine(c.Name), oneLine(c.Email))
 	}
 	if err := errors.Join(
 		wrong(trailerSnapshot, e.Snapshot.UnmarshalText([]byte(t.Get(trailerSnapshot)))),

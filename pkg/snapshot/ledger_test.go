@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -155,6 +156,34 @@ func TestParseEntryFaults(t *testing.T) {
 			_, err := ParseEntry("1111111111111111111111111111111111111111", gitrepo.Commit{Message: message})
 			if err == nil || err.Error() != test.want {
 				t.Errorf("error: %v\nwant:  %s", err, test.want)
+			}
+		})
+	}
+}
+
+// TestParseEntryWrittenAnew: what git commit --amend and git rebase leave is not
+// what Propagator wrote, even if it says the same.
+func TestParseEntryWrittenAnew(t *testing.T) {
+	when := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	us := gitrepo.Signature{Name: "Propagator", Email: "propagator@shop.example", When: when}
+	for _, test := range []struct {
+		name string
+		by   gitrepo.Signature
+		fine bool
+	}{
+		{"Propagator", us, true},
+		{"in another time zone", gitrepo.Signature{Name: us.Name, Email: us.Email, When: when.In(time.FixedZone("", 3600))}, true},
+		{"later", gitrepo.Signature{Name: us.Name, Email: us.Email, When: when.Add(time.Second)}, false},
+		{"a person", gitrepo.Signature{Name: "Grace", Email: us.Email, When: when}, false},
+		{"another address", gitrepo.Signature{Name: us.Name, Email: "grace@shop.example", When: when}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := ParseEntry("1111111111111111111111111111111111111111", gitrepo.Commit{Author: us, Committer: test.by, Message: promoted().Message()})
+			if test.fine && err != nil {
+				t.Error(err)
+			}
+			if want := fmt.Sprintf("ledger commit 1111111 was written anew by %s <%s>; put back the one that Propagator wrote", test.by.Name, test.by.Email); !test.fine && (err == nil || err.Error() != want) {
+				t.Errorf("error: %v\nwant:  %s", err, want)
 			}
 		})
 	}

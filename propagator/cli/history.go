@@ -85,7 +85,7 @@ seen healthy. git log --first-parent environments/<name> shows the same.`,
 			result := ledger{Pipeline: c.pipeline.Name, Environment: environment.Name, Branch: environment.Branch, Entries: []ledgerEntry{}}
 			tip := c.refs[gitrepo.Heads+environment.Branch]
 			if tip == "" {
-				a.note("%s was never promoted; the first time: propagator promote %s", environment.Name, environment.Name)
+				a.note("%s was never promoted, or its branch %s is gone: propagator status; the first time: propagator promote %s", environment.Name, environment.Branch, environment.Name)
 				return a.print(result, result.table)
 			}
 			if err := s.Repo.Fetch(ctx, []gitrepo.Hash{tip}, gitrepo.FetchOptions{Depth: limit, CommitsOnly: true}); err != nil {

@@ -187,18 +187,24 @@ because of a signed tag.`,
 		if err != nil {
 			return err
 		}
-		result := newAnnotated(step, environment.Branch, dryRun)
-		before, _ := state.Environment(environment.Name)
-		result.BranchFrom = before.Tip
-		if !dryRun {
-			if err := s.Execute(cmd.Context(), state, step); err != nil {
-				return err
-			}
-			result.BranchTo = s.journal.moved(environment.Branch).New
-		}
-		return a.print(result, result.table)
+		return a.write(cmd, s, state, step, environment.Branch, dryRun)
 	}
 	return cmd
+}
+
+// write executes a step that annotates a ledger, unless it is a dry run, and
+// prints what became of it.
+func (a *app) write(cmd *cobra.Command, s *session, state *promotion.State, step promotion.Step, branch string, dryRun bool) error {
+	result := newAnnotated(step, branch, dryRun)
+	before, _ := state.Environment(step.Environment)
+	result.BranchFrom = before.Tip
+	if !dryRun {
+		if err := s.Execute(cmd.Context(), state, step); err != nil {
+			return err
+		}
+		result.BranchTo = s.journal.moved(branch).New
+	}
+	return a.print(result, result.table)
 }
 
 // openToWrite opens a session that may write, unless it is a dry run.

@@ -26,7 +26,8 @@ type recovery struct {
 type recovered struct {
 	Environment string `json:"environment"`
 	Version     string `json:"version"`
-	// Use is why it is needed: current, or rollback.
+	// Use is why it is needed: current, or rollback; ledger where the branch itself
+	// cannot be used.
 	Use      string `json:"use"`
 	Registry string `json:"registry"`
 	Images   int    `json:"images"`
@@ -34,10 +35,14 @@ type recovered struct {
 	// From is the registry that gave what was missing.
 	From  string `json:"from,omitempty"`
 	Error string `json:"error,omitempty"`
+
+	// branch is set when the ledger itself cannot be used.
+	branch string
 }
 
 func recoverCommand(a *app) *cobra.Command {
 	var dryRun bool
+	var reopen, reason string
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "make everything deployable again, from Git and the registries alone",
@@ -48,13 +53,30 @@ be rolled back to, can be deployed: the snapshot is as it was made, and its imag
 are complete in the environment's registry. What is missing there is copied from
 whichever registry of the pipeline still has it, by digest. Nothing moves in Git.
 
-Then it says what to apply, so that Argo CD has its Applications again.`,
+Then it says what to apply, so that Argo CD has its Applications again.
+
+An environment's branch that somebody deleted, set back or wrote anew is never made
+again by itself. recover says how to restore it. Only when nobody has its commits any
+more, --reopen begins it anew: it points at nothing and is on hold then, until a
+person promotes.`,
 		Example: `  propagator recover --dry-run
-  propagator recover`,
+  propagator recover
+  propagator recover --reopen prod --reason 'the branch was deleted, and no clone has it'`,
 		Args: arguments(cobra.NoArgs),
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what is missing")
+	cmd.Flags().StringVar(&reopen, "reopen", "", "`environment` whose branch is lost for good, to begin it anew")
+	cmd.Flags().StringVar(&reason, "reason", "", "why it is begun anew; recorded")
+	by := bindActor(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case reopen != "" && strings.TrimSpace(reason) == "":
+			return usageHint("add --reason 'why'", "a ledger that is begun anew is recorded with its reason")
+		case reopen != "":
+			return a.reopen(cmd, reopen, reason, *by, dryRun)
+		case reason != "":
+			return usage(cmd, "--reason goes with --reopen only")
+		}
 		mode := writing
 		if dryRun {
 			mode = reading
@@ -80,6 +102,27 @@ Then it says what to apply, so that Argo CD has its Applications again.`,
 	return cmd
 }
 
+// reopen begins the ledger of an environment anew.
+func (a *app) reopen(cmd *cobra.Command, name, reason, by string, dryRun bool) error {
+	s, err := a.openToWrite(cmd, by, dryRun)
+	if err != nil {
+		return err
+	}
+	state, err := s.Observe(cmd.Context())
+	if err != nil {
+		return err
+	}
+	environment, err := ledgerArgument(cmd, state.Pipeline, name)
+	if err != nil {
+		return err
+	}
+	step, err := promotion.PlanReopen(state, environment.Name, reason)
+	if err != nil {
+		return err
+	}
+	return a.write(cmd, s, state, step, environment.Branch, dryRun)
+}
+
 func (s *session) recover(ctx context.Context, state *promotion.State, dryRun bool) (recovery, error) {
 	name := state.Pipeline.Name
 	result := recovery{Pipeline: name, DryRun: dryRun, Environments: []recovered{}, Next: []string{
@@ -88,6 +131,12 @@ func (s *session) recover(ctx context.Context, state *promotion.State, dryRun bo
 		"propagator doctor",
 	}}
 	for _, e := range state.Environments {
+		if e.Unreadable != "" {
+			result.Environments = append(result.Environments, recovered{
+				Environment: e.Name, Version: e.Current().Snapshot.String(), Use: "ledger", Error: brief(errors.New(e.Unreadable)), branch: e.Branch,
+			})
+			continue
+		}
 		for _, need := range needs(e) {
 			one := s.recoverOne(ctx, state, e, need.version, dryRun)
 			one.Use = need.use
@@ -125,9 +174,6 @@ func (s *session) recoverOne(ctx context.Context, state *promotion.State, e prom
 	fail := func(err error) recovered {
 		one.Error = brief(err)
 		return one
-	}
-	if e.Unreadable != "" {
-		return fail(errors.New(e.Unreadable))
 	}
 	found, pipeline, err := s.read(ctx, &catalog{found: state}, version)
 	if err != nil {
@@ -167,6 +213,9 @@ func brief(err error) string {
 
 func (r recovery) err() error {
 	for _, one := range r.Environments {
+		if one.branch != "" {
+			return faultFound(restoreHint(one), fmt.Errorf("the ledger of %s cannot be used: %s", one.Environment, one.Error))
+		}
 		if one.Error != "" {
 			return faultFound(fmt.Sprintf("propagator mirror verify %s %s says which images; build them again with the same digests, or roll back", one.Environment, one.Version),
 				fmt.Errorf("%s cannot be deployed to %s again: %s", one.Version, one.Environment, one.Error))
@@ -178,11 +227,21 @@ func (r recovery) err() error {
 	return nil
 }
 
+// restoreHint says how an environment's branch becomes what it was.
+func restoreHint(r recovered) string {
+	return fmt.Sprintf(`find the commit that %[1]s had: git rev-parse origin/%[1]s in a clone, the audit log of the git host, or the hook's log
+put it back, which takes an administrator: git push --force origin <commit>:refs/heads/%[1]s
+if nobody has it any more, and the branch is gone: propagator recover --reopen %[2]s --reason '...'
+more: docs/operations.md, "A ledger that is not as it was"`, r.branch, r.Environment)
+}
+
 func (r recovery) table(w io.Writer) {
 	var rows [][]string
 	for _, one := range r.Environments {
 		state := "complete"
 		switch {
+		case one.branch != "":
+			state = "LEDGER: " + one.Error
 		case one.Error != "":
 			state = "LOST: " + one.Error
 		case one.From != "":
