@@ -14,8 +14,13 @@ import (
 type application struct {
 	Metadata metav1.ObjectMeta `json:"metadata"`
 	Spec     struct {
-		Source  *source  `json:"source"`
-		Sources []source `json:"sources"`
+		Source      *source  `json:"source"`
+		Sources     []source `json:"sources"`
+		Destination struct {
+			Name      string `json:"name"`
+			Server    string `json:"server"`
+			Namespace string `json:"namespace"`
+		} `json:"destination"`
 	} `json:"spec"`
 	Status struct {
 		Conditions []condition `json:"conditions"`

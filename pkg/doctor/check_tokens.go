@@ -103,6 +103,7 @@ func checkTokens(ctx context.Context, x *examination, n *notes) {
 		n.ok(subject, "the token is long enough")
 	}
 	x.compareTokens(ctx, n, s)
+	x.checkWebhookSecrets(ctx, n)
 	// The generator knows no such pipeline: 404 to those who may ask.
 	body, err := json.Marshal(map[string]any{
 		"applicationSetName": "propagator-doctor", "input": map[string]any{"parameters": map[string]string{"pipeline": nobodysPipeline}},

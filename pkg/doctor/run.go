@@ -33,6 +33,7 @@ func Checks() []Check {
 		{Name: "kubernetes", Looks: "the API server: does it know native sidecars", Cluster: true, run: checkKubernetes},
 		{Name: "argocd", Looks: "Argo CD: is it a version that is known to work, and complete", Cluster: true, run: checkArgoCD},
 		{Name: "programs", Looks: "generator and hook: do they run, in one version, and does all exist that their Pods need", Cluster: true, run: checkPrograms},
+		{Name: "rights", Looks: "the hook's service account: may it see and patch Applications, poke ApplicationSets, and see Pods", Cluster: true, run: checkRights},
 		{Name: "sidecar", Looks: "repo-server's Pod: is cmp-sidecar a native sidecar that shares the plugins folder and nothing else", Cluster: true, run: checkSidecar},
 		{Name: "socket", Looks: "the plugin's socket: is it there, and does somebody answer", run: checkSocket},
 		{Name: "tar-exclusions", Looks: "repo-server: does it leave .git, and nothing that is needed, out of what it sends to the plugin", Cluster: true, run: checkTarExclusions},

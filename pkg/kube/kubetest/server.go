@@ -1,5 +1,5 @@
 // Package kubetest serves objects as a Kubernetes API server does, for tests of
-// what reads one. It is read-only, keeps no types, and misbehaves on request.
+// what reads one. It is read-only, answers what people may do, keeps no types, and misbehaves on request.
 package kubetest
 
 import (
@@ -44,6 +44,9 @@ type Server struct {
 	// that do not work; empty for none.
 	forbiddenPath, broken string
 	ahead                 time.Duration
+	// denied are the rights that nobody has, as Deny takes them.
+	denied []string
+	asked  []string
 }
 
 // New starts a server with the objects of a file of YAML documents. It stops with
@@ -128,6 +131,45 @@ func (s *Server) Break(path string) {
 	s.broken = path
 }
 
+// Deny takes rights away from every service account, each "verb resource", with
+// "namespace/" before it where it is denied in one only. All others are granted.
+func (s *Server) Deny(rights ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = rights
+}
+
+// Asked lists which rights were asked about, and whose: "user verb
+// namespace/resource", with "/name" behind it where one object was meant.
+func (s *Server) Asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
+// review answers a SubjectAccessReview. s.mu is held.
+func (s *Server) review(w http.ResponseWriter, r *http.Request) {
+	var question struct {
+		Kind string `json:"kind"`
+		Spec struct {
+			User               string            `json:"user"`
+			ResourceAttributes map[string]string `json:"resourceAttributes"`
+		} `json:"spec"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&question); err != nil || question.Kind != "SubjectAccessReview" || question.Spec.User == "" {
+		answer(w, http.StatusBadRequest, status("this is no SubjectAccessReview"))
+		return
+	}
+	a := question.Spec.ResourceAttributes
+	what := a["namespace"] + "/" + a["resource"]
+	if a["name"] != "" {
+		what += "/" + a["name"]
+	}
+	s.asked = append(s.asked, question.Spec.User+" "+a["verb"]+" "+what)
+	denied := slices.Contains(s.denied, a["verb"]+" "+a["resource"]) || slices.Contains(s.denied, a["namespace"]+"/"+a["verb"]+" "+a["resource"])
+	answer(w, http.StatusCreated, map[string]any{"status": map[string]any{"allowed": !denied}})
+}
+
 // Version changes the server's version.
 func (s *Server) Version(version string) {
 	s.mu.Lock()
@@ -169,8 +211,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.Header().Set("Date", time.Now().Add(s.ahead).UTC().Format(http.TimeFormat))
+	review := r.Method == http.MethodPost && r.URL.Path == "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 	switch {
-	case r.Method != http.MethodGet:
+	case r.Method != http.MethodGet && !review:
 		answer(w, http.StatusMethodNotAllowed, status("this server is read-only"))
 	case r.Header.Get("Authorization") != "Bearer "+Token:
 		answer(w, http.StatusUnauthorized, status("Unauthorized"))
@@ -180,6 +223,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusForbidden, status(fmt.Sprintf(`%s is forbidden: User "ada" cannot list it`, r.URL.Path)))
 	case s.broken != "" && strings.HasSuffix(r.URL.Path, s.broken):
 		answer(w, http.StatusInternalServerError, status("etcd does not answer"))
+	case review:
+		s.review(w, r)
 	case r.URL.Path == "/version":
 		answer(w, http.StatusOK, map[string]string{"gitVersion": s.version})
 	case s.objects[r.URL.Path] != nil:
