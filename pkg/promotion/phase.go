@@ -102,3 +102,28 @@ func (e Environment) reached(version snapshot.Version) bool {
 		return entry.Event == snapshot.EventDeployed && entry.Snapshot.Compare(version) >= 0
 	})
 }
+
+// Release is how far a snapshot has come as a release of an environment.
+type Release struct {
+	Version snapshot.Version `json:"version"`
+	Phase   Phase            `json:"phase"`
+	// Missing are the later environments that do not have it yet, while it is
+	// under way.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// Releases lists the newest snapshots, newest first and at most a number of
+// them, as releases of an environment.
+func (s *State) Releases(e Environment, most int) []Release {
+	versions := s.Versions()
+	releases := []Release{}
+	for _, version := range versions[:min(most, len(versions))] {
+		release := Release{Version: version}
+		release.Phase, release.Missing = s.phase(e, version)
+		if !release.Phase.underWay() {
+			release.Missing = nil
+		}
+		releases = append(releases, release)
+	}
+	return releases
+}

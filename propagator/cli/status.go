@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
@@ -36,7 +37,21 @@ type environmentStatus struct {
 	Due   []string         `json:"due"`
 	// Warnings hold nothing up; only the hook knows any.
 	Warnings []promotion.Wait `json:"warnings,omitempty"`
+	// Releases are the newest snapshots and how far each has come, newest first;
+	// only where the environment keeps releases (admit: release).
+	Releases []release `json:"releases,omitempty"`
 }
+
+// release is how far a snapshot has come as a release.
+type release struct {
+	Version string `json:"version"`
+	Phase   string `json:"phase"`
+	// Missing are the environments that do not have it yet.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// mostReleases is how many releases status shows.
+const mostReleases = 10
 
 // The states of an environment, as JSON has them.
 const (
@@ -56,10 +71,12 @@ func statusCommand(a *app) *cobra.Command {
 		Long: `status reads the repository, no cluster: what each environment points at, whether
 its deployment was recorded as healthy, and why newer snapshots have not entered.
 The first environment shows the tip of the source branch, and which tags are captured
-next where people's tags are (source.capture).
+next where people's tags are (source.capture). Where an environment keeps releases
+(admit: release) it also shows how far each of the newest snapshots has come.
 
 What the cluster has to say (an Application that is not healthy, an image that
-cannot be pulled) only the hook knows. With --hook-url it is asked, too.`,
+cannot be pulled) only the hook knows. With --hook-url it is asked, too, and says which
+replica looks after the pipeline, where replicas share.`,
 		Example: `  propagator status
   propagator status --hook-url http://127.0.0.1:8080 --token-file token
   propagator status -o json | jq '.environments[] | select(.state == "onHold")'`,
@@ -124,6 +141,11 @@ func (s *session) status(state *promotion.State) (pipelineStatus, error) {
 				one.Due = append(one.Due, step.String())
 			}
 		}
+		if e.Admit == config.AdmitRelease && e.Unreadable == "" {
+			for _, r := range state.Releases(e, mostReleases) {
+				one.Releases = append(one.Releases, release{r.Version.String(), string(r.Phase), r.Missing})
+			}
+		}
 		status.Environments = append(status.Environments, one)
 	}
 	return status, nil
@@ -170,8 +192,26 @@ func (p pipelineStatus) table(w io.Writer) {
 		rows = append(rows, []string{e.Environment, e.Version, e.SourceCommit.Short(), words[e.State], moment(e.Since), e.waiting()})
 	}
 	writeTable(w, []string{"ENVIRONMENT", "VERSION", "SOURCE", "STATE", "SINCE", "WAITS"}, rows)
+	for _, e := range p.Environments {
+		e.listReleases(w)
+	}
 	if p.Hook != nil {
 		p.Hook.line(w)
+	}
+}
+
+// listReleases says on one line how far each release of the environment is.
+func (e environmentStatus) listReleases(w io.Writer) {
+	var all []string
+	for _, r := range e.Releases {
+		text := r.Version + " " + r.Phase
+		if len(r.Missing) > 0 {
+			text += ", not in " + strings.Join(r.Missing, ", ") + " yet"
+		}
+		all = append(all, text)
+	}
+	if len(all) > 0 {
+		_, _ = fmt.Fprintln(w, printable("releases of "+e.Environment+": "+strings.Join(all, "; ")))
 	}
 }
 

@@ -48,6 +48,9 @@ type hookStatus struct {
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
 	Error   string    `json:"error,omitempty"`
+	// Owner is the replica that looks after the pipeline; empty when replicas do
+	// not share.
+	Owner string `json:"owner,omitempty"`
 	// Hops are the last promotions that it saw, oldest first.
 	Hops []promotion.Hop `json:"hops"`
 }
@@ -57,7 +60,10 @@ func (h *hookStatus) line(w io.Writer) {
 	if h.Error != "" {
 		text += " and failed: " + h.Error
 	}
-	_, _ = fmt.Fprintln(w, text)
+	if h.Owner != "" {
+		text += "; " + h.Owner + " looks after the pipeline"
+	}
+	_, _ = fmt.Fprintln(w, printable(text))
 }
 
 // liveReasons are those that only somebody who sees the cluster can give, or who
@@ -89,7 +95,7 @@ func (h *hookClient) ask(ctx context.Context, env []string, status *pipelineStat
 		return &hinted{fmt.Errorf("the hook at %s has not looked at %s; it knows %s", h.url, status.Repository, known), "compare --repository with the hook's (ConfigMap propagator-settings)"}
 	}
 	found := all[i]
-	status.Hook = &hookStatus{At: found.At, Seconds: found.Seconds, Error: found.Error, Hops: found.Hops}
+	status.Hook = &hookStatus{At: found.At, Seconds: found.Seconds, Error: found.Error, Owner: found.Owner, Hops: found.Hops}
 	for j := range status.Environments {
 		e := &status.Environments[j]
 		for _, wait := range found.Waits {

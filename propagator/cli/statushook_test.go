@@ -33,7 +33,7 @@ func TestStatusAsksTheHook(t *testing.T) {
 	w.commit(shop(pipeline(), "1.0"))
 	answer := `[
 		{"repository":"https://git.example/other.git","at":"2026-03-04T10:11:13Z","waits":[{"environment":"stage","reason":"SYNC_FAILED","detail":"of another"}]},
-		{"repository":"` + w.url + `","at":"2026-03-04T10:11:13Z","seconds":0.4,"error":"promote shop/v0.1.0 to prod: registry: away","done":[],
+		{"repository":"` + w.url + `","at":"2026-03-04T10:11:13Z","seconds":0.4,"owner":"propagator-notifications-hook-6b7-x","error":"promote shop/v0.1.0 to prod: registry: away","done":[],
 		 "waits":[{"environment":"dev","reason":"HEALTH_UNKNOWN","detail":"Application dev-web is Progressing"},
 			{"environment":"stage","version":"shop/v0.1.0","reason":"IMAGE_NOT_PULLED","detail":"Application stage-orders is Degraded: Pod orders-x: image stage/orders@sha256:1: ErrImagePull"},
 			{"environment":"stage","version":"shop/v0.1.0","reason":"MANUAL_PROMOTION"}],
@@ -48,7 +48,7 @@ func TestStatusAsksTheHook(t *testing.T) {
 	for _, part := range []string{
 		"HEALTH_UNKNOWN: Application dev-web is Progressing; warning: DIGEST_MISMATCH: Pod web-x runs another",
 		"shop/v0.1.0 IMAGE_NOT_PULLED: Application stage-orders is Degraded: Pod orders-x",
-		"the hook looked at 2026-03-04 10:11:13 UTC and failed: promote shop/v0.1.0 to prod: registry: away",
+		"the hook looked at 2026-03-04 10:11:13 UTC and failed: promote shop/v0.1.0 to prod: registry: away; propagator-notifications-hook-6b7-x looks after the pipeline",
 	} {
 		if !strings.Contains(out, part) {
 			t.Errorf("status lacks %q:\n%s", part, out)
@@ -59,7 +59,7 @@ func TestStatusAsksTheHook(t *testing.T) {
 	}
 	w.env = append(w.env, "PROPAGATOR_TOKEN=hook-token-1", "PROPAGATOR_HOOK_URL="+url)
 	out = w.must("status", "-o", "json")
-	for _, part := range []string{`"pushed": "2026-03-04T10:11:12.345Z"`, `"reason": "IMAGE_NOT_PULLED"`, `"error": "promote shop/v0.1.0 to prod: registry: away"`} {
+	for _, part := range []string{`"pushed": "2026-03-04T10:11:12.345Z"`, `"reason": "IMAGE_NOT_PULLED"`, `"owner": "propagator-notifications-hook-6b7-x"`, `"error": "promote shop/v0.1.0 to prod: registry: away"`} {
 		if !strings.Contains(out, part) {
 			t.Errorf("status lacks %q:\n%s", part, out)
 		}
@@ -102,4 +102,24 @@ func TestStatusWithoutAnswer(t *testing.T) {
 		})
 	}
 	w.fails(2, []string{"status", "--hook-url", gone.URL, "--token-file", "no/such/file"}, "token file: open no/such/file")
+}
+
+// TestStatusOfReleases: where an environment keeps releases, status says how far
+// each of them is.
+func TestStatusOfReleases(t *testing.T) {
+	w := newWorld(t)
+	keeping := gatedPipeline(", admit: release", "")
+	w.staged(", admit: release", "")
+	w.capture(keeping, "1.1")
+	w.capture(keeping, "1.2")
+	w.transcript.Reset()
+	w.must("status")
+	w.must("promote", "prod", "v0.1.0")
+	w.deployed() // v0.1.0 is released, and the newest that waited is next
+	w.must("status")
+	w.must("reject", "stage", "v0.3.0", "--reason", "prices are wrong")
+	w.must("status")
+	w.must("status", "-o", "json")
+	w.must("status", "-o", "yaml")
+	w.golden("releases.txt")
 }
