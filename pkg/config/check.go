@@ -17,6 +17,7 @@ func (r *report) checkPipeline(p *Pipeline) {
 	r.checkRegistries(p)
 	r.checkUpstreams(p)
 	r.checkImages(p)
+	r.checkServices(p)
 	r.checkEnvironments(p)
 }
 

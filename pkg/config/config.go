@@ -41,6 +41,9 @@ type Pipeline struct {
 
 	// Hotfixes says what is done about hotfix branches.
 	Hotfixes Hotfixes
+	// Services say where images are built, so that release notes can list the
+	// commits between two of them.
+	Services []Service
 
 	// Identity authors the commits that Propagator makes.
 	// Default: propagator <propagator@localhost>.

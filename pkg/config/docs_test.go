@@ -47,6 +47,7 @@ func TestManualComplete(t *testing.T) {
 		"registries.<name>.":                 registryFields(d, &Registry{}),
 		"upstreams[].":                       upstreamFields(d, &Upstream{}),
 		"images[].":                          imageFields(d, &ImagePath{}),
+		"services[].":                        serviceFields(d, &Service{}),
 		"identity.":                          identityFields(d, &Identity{}),
 		"hotfixes.":                          hotfixFields(d, &Hotfixes{}),
 		"environments[].":                    environmentFields(d, &Environment{}),
@@ -86,12 +87,14 @@ func TestManualComplete(t *testing.T) {
 	// What was listed above by hand is all there is: every function of fields
 	// in the source is one of the twenty-one.
 	// in the source is one of the twenty-two.
+	// in the source is one of the twenty.
 	source, err := os.ReadFile("parse.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := len(regexp.MustCompile(`(?m)^func \w+Fields\(`).FindAll(source, -1)); n != 21 {
 	if n := len(regexp.MustCompile(`(?m)^func \w+Fields\(`).FindAll(source, -1)); n != 22 {
+	if n := len(regexp.MustCompile(`(?m)^func \w+Fields\(`).FindAll(source, -1)); n != 20 {
 		t.Errorf("parse.go knows %d kinds of objects; list them here", n)
 	}
 }

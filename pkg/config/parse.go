@@ -36,6 +36,7 @@ func pipelineFields(d *decoder, p *Pipeline) []field {
 		optional("upstreams", listOf(d, &p.Upstreams, upstreamFields)),
 		optional("images", listOf(d, &p.Images, imageFields)),
 		optional("hotfixes", objectOf(d, &p.Hotfixes, hotfixFields)),
+		optional("services", listOf(d, &p.Services, serviceFields)),
 		optional("identity", objectOf(d, &p.Identity, identityFields)),
 		required("environments", listOf(d, &p.Environments, environmentFields)),
 	}
@@ -94,6 +95,13 @@ func imageFields(d *decoder, i *ImagePath) []field {
 		required("kind", d.text(&i.Kind)),
 		optional("group", d.text(&i.Group)),
 		required("path", d.text(&i.Path)),
+	}
+}
+
+func serviceFields(d *decoder, s *Service) []field {
+	return []field{
+		required("image", d.text(&s.Image)),
+		required("repository", d.text(&s.Repository)),
 	}
 }
 

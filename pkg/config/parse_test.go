@@ -90,6 +90,10 @@ func TestParseEverything(t *testing.T) {
 		Upstreams: []Upstream{{Host: "quay.io", Endpoint: "https://cache.example/quay"}},
 		Images:    []ImagePath{{Kind: "Rollout", Group: "argoproj.io", Path: "spec.sidecars[].image"}},
 		Hotfixes:  Hotfixes{Compose: Manual, BackMerge: BackMergeBranch, WarnAfter: 24 * time.Hour},
+		Services: []Service{
+			{Image: "localhost:5000/shop/*", Repository: "https://git.example/shop/all.git"},
+			{Image: "localhost:5000/shop/orders", Repository: "git@git.example:shop/orders.git"},
+		},
 		Identity:  Identity{Name: "Release Train", Email: "train@shop.example"},
 		Environments: []Environment{
 			{
