@@ -94,7 +94,7 @@ func TestParseEverything(t *testing.T) {
 			{Image: "localhost:5000/shop/*", Repository: "https://git.example/shop/all.git"},
 			{Image: "localhost:5000/shop/orders", Repository: "git@git.example:shop/orders.git"},
 		},
-		Identity:  Identity{Name: "Release Train", Email: "train@shop.example"},
+		Identity: Identity{Name: "Release Train", Email: "train@shop.example"},
 		Environments: []Environment{
 			{
 				Name: "dev", Path: "envs/dev", Registry: "dev",
