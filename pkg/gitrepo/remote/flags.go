@@ -32,8 +32,9 @@ type Flags struct {
 	KnownHosts   string
 	CAFile       string
 	Timeout      time.Duration
-	// OnRoundTrip is handed to Options; it has no flag.
+	// OnRoundTrip and MaxFetch are handed to Options; they have no flag.
 	OnRoundTrip func(RoundTrip)
+	MaxFetch    int64
 }
 
 // Bind adds the flags. many allows --repository to be repeated.
@@ -90,6 +91,7 @@ func (f *Flags) options(env []string, log *slog.Logger) (Options, error) {
 		Timeout:     f.Timeout,
 		Logger:      log,
 		OnRoundTrip: f.OnRoundTrip,
+		MaxFetch:    f.MaxFetch,
 	}
 	if f.PasswordFile != "" {
 		if _, err := readPassword(f.PasswordFile); err != nil {
