@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fleeting-taas/propagator/pkg/changes"
 )
 
 // TestDocs keeps docs/cli.md complete: every command, every flag of ours and
@@ -42,6 +44,8 @@ func TestDocs(t *testing.T) {
 	for _, result := range []any{
 		pipelineStatus{},
 		ledger{},
+		difference{},
+		changes.Notes{},
 		snapshotList{},
 		snapshotDetails{},
 		created{},

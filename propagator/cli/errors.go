@@ -25,6 +25,8 @@ const (
 	exitFault   = 4
 	// exitTimeOver is for what has not happened in the time given.
 	exitTimeOver = 5
+	// exitDiffers is for diff --exit-code.
+	exitDiffers = 6
 )
 
 // hinted is an error that knows what to type.

@@ -15,18 +15,26 @@ import (
 // and streams in, exit code out. The checkout of the current directory is used
 // when no repository is named.
 func Main(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return service.Main(ctx, "propagator", stderr, func(ctx context.Context) error {
+	differs := false
+	code := service.Main(ctx, "propagator", stderr, func(ctx context.Context) error {
 		root := command(env, stdout, stderr)
 		root.SetArgs(args)
 		root.SetIn(stdin)
 		root.SetOut(stdout)
 		root.SetErr(stderr)
 		err := root.ExecuteContext(ctx)
+		if differs = errors.Is(err, errDiffers); differs {
+			return nil // the result has been printed, and nothing is wrong
+		}
 		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return err
 		}
 		return explain(err)
 	})
+	if code == 0 && differs {
+		return exitDiffers
+	}
+	return code
 }
 
 const longHelp = `propagator turns Argo CD into a release train. A snapshot freezes what Dev runs
@@ -44,6 +52,7 @@ PROPAGATOR_GIT_USERNAME.`
 const rootExample = `  propagator init                        begin: write propagator.yaml
   propagator status                      what runs where, and what waits for what
   propagator snapshot create             freeze what Dev runs, save its images
+  propagator diff prod stage             what Prod would get
   propagator promote stage               let Stage run the newest snapshot
   propagator explain prod                why Prod has not got it yet
   propagator approve prod                agree to it
@@ -57,6 +66,7 @@ Exit codes:
   3    refused by a rule of the pipeline; the message has the reason's name
   4    a verification found a fault
   5    wait: it has not happened in the time given
+  6    diff --exit-code: there are differences
   130  interrupted; run the command again to continue
 `
 
@@ -84,6 +94,8 @@ func command(env []string, stdout, stderr io.Writer) *cobra.Command {
 		initCommand(a),
 		statusCommand(a),
 		historyCommand(a),
+		diffCommand(a),
+		releaseNotesCommand(a),
 		snapshotCommand(a),
 		planCommand(a),
 		explainCommand(a),

@@ -39,7 +39,12 @@ const (
 	outputTable = "table"
 	outputJSON  = "json"
 	outputYAML  = "yaml"
+	// outputMarkdown is for commands that write a text; see moreFormats.
+	outputMarkdown = "markdown"
 )
+
+// moreFormats is the annotation of a command with a further value of --output.
+const moreFormats = "formats"
 
 func (a *app) bind(flags *pflag.FlagSet) {
 	a.git.Bind(flags, false)
@@ -57,7 +62,11 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := service.FromEnvironment(cmd.Flags(), a.env); err != nil {
 		return usage(cmd, "%w", err)
 	}
-	if formats := []string{outputTable, outputJSON, outputYAML}; !slices.Contains(formats, a.output) {
+	formats := []string{outputTable, outputJSON, outputYAML}
+	if more := cmd.Annotations[moreFormats]; more != "" {
+		formats = append(formats, more)
+	}
+	if !slices.Contains(formats, a.output) {
 		return usage(cmd, "--output is %q; write %s", a.output, strings.Join(formats, ", "))
 	}
 	if a.quiet && a.verbose {
@@ -117,22 +126,32 @@ func (a *app) open(cmd *cobra.Command, mode mode, actor string) (*session, error
 	}, nil
 }
 
-func (a *app) repository(cmd *cobra.Command) (gitrepo.Repo, error) {
-	flags := a.git // a copy: the default is none of the flag's
-	switch len(flags.Repositories) {
+// repositoryURL is the address of the GitOps repository. It may hold
+// credentials.
+func (a *app) repositoryURL(cmd *cobra.Command) (string, error) {
+	switch len(a.git.Repositories) {
 	case 0:
 		origin, err := gitremote.Origin(".")
 		if errors.Is(err, gitremote.ErrNoOrigin) {
-			return nil, usageHint("name the repository with --repository URL (or PROPAGATOR_REPOSITORY), or run this in its checkout", "%w", err)
+			return "", usageHint("name the repository with --repository URL (or PROPAGATOR_REPOSITORY), or run this in its checkout", "%w", err)
 		}
 		if err != nil {
-			return nil, usage(cmd, "%w", err)
+			return "", usage(cmd, "%w", err)
 		}
-		flags.Repositories = []string{origin}
+		return origin, nil
 	case 1:
-	default:
-		return nil, usage(cmd, "one repository at a time; --repository was given %d times", len(flags.Repositories))
+		return a.git.Repositories[0], nil
 	}
+	return "", usage(cmd, "one repository at a time; --repository was given %d times", len(a.git.Repositories))
+}
+
+func (a *app) repository(cmd *cobra.Command) (gitrepo.Repo, error) {
+	address, err := a.repositoryURL(cmd)
+	if err != nil {
+		return nil, err
+	}
+	flags := a.git // a copy: the default is none of the flag's
+	flags.Repositories = []string{address}
 	openers, err := flags.Openers(a.env, a.logger())
 	if err != nil {
 		return nil, usage(cmd, "%w", err)
