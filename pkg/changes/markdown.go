@@ -160,23 +160,22 @@ func (n Notes) configuration(p *page) {
 		p.print("\nNo file of the GitOps repository changed.\n")
 		return
 	}
-	// What is in an environment's folders first, then what is in nobody's.
+	// What is in environments' folders first, then what is in nobody's.
 	var groups []string
 	byGroup := map[string][]File{}
 	for _, f := range n.Files {
-		in := f.Environments
-		if len(in) == 0 {
-			in = []string{""}
+		group := strings.Join(f.Environments, ", ")
+		if byGroup[group] == nil && group != "" {
+			groups = append(groups, group)
 		}
-		for _, group := range in {
-			if byGroup[group] == nil && group != "" {
-				groups = append(groups, group)
-			}
-			byGroup[group] = append(byGroup[group], f)
-		}
+		byGroup[group] = append(byGroup[group], f)
+	}
+	place := func(group string) int {
+		first, _, _ := strings.Cut(group, ", ")
+		return slices.Index(n.order, first)
 	}
 	slices.SortFunc(groups, func(a, b string) int {
-		return cmp.Or(cmp.Compare(slices.Index(n.order, a), slices.Index(n.order, b)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
 	})
 	for _, group := range append(groups, "") {
 		files := byGroup[group]
@@ -233,13 +232,14 @@ func (n Notes) deployments(p *page) {
 		switch {
 		case len(d.Promotions) == 0:
 			p.print(": not promoted")
-		case d.HealthyAt.IsZero():
+		case d.HealthyAt.IsZero() && d.Current:
 			p.print(": not seen healthy yet")
-		default:
+		case d.HealthyAt.IsZero():
+			p.print(": never seen healthy; something else is there by now")
+		case d.Current:
 			p.print(": healthy since %s", minute(d.HealthyAt))
-		}
-		if len(d.Promotions) > 0 && !d.Current {
-			p.print("; it runs something else by now")
+		default:
+			p.print(": was healthy from %s; something else is there by now", minute(d.HealthyAt))
 		}
 		p.print("\n")
 		for _, promotion := range d.Promotions {

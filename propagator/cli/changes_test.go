@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
@@ -152,7 +153,13 @@ func testDiff(t *testing.T, w *world) {
 
 // TestDiffMistakes: what cannot be compared says what can.
 func TestDiffMistakes(t *testing.T) {
-	w := newWorld(t)
+	var requests atomic.Int64
+	w := newWorld(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			next.ServeHTTP(w, r)
+		})
+	})
 	w.commit(shop(pipeline(), "1.0"))
 	w.fails(3, []string{"diff", "v0.1.0", "v0.2.0"}, "UNKNOWN_SNAPSHOT", "next: propagator snapshot list")
 	w.fails(2, []string{"diff", "dev", "stage"}, "there is no snapshot of its commit", "propagator snapshot create")
@@ -168,6 +175,11 @@ func TestDiffMistakes(t *testing.T) {
 	w.commit(gitrepotest.Files{"README": "new\n"})
 	w.fails(2, []string{"diff", "dev", "v0.1.0"}, "the newest snapshot is shop/v0.1.0")
 	w.must("promote", "stage")
+	requests.Store(0)
+	w.must("diff", "stage", "v0.1.0", "--patch", "--manifests")
+	if n := requests.Load(); n > 7 { // refs; the tip of main, of the ledger, and the snapshots, each with a second look at the refs
+		t.Errorf("%d requests to compare two snapshots", n)
+	}
 	w.git.Git("shop.git", "update-ref", "refs/tags/shop/v0.1.0", "refs/heads/main")
 	w.fails(4, []string{"diff", "v0.1.0", "stage"}, "not a snapshot")
 }
