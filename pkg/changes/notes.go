@@ -91,6 +91,7 @@ func Compose(ctx context.Context, in Input) (Notes, error) {
 	if n.To, err = releaseOf(in.Repo, in.To); err != nil {
 		return n, err
 	}
+	// What the two locks say; a section of the page for each.
 	n.Images = Images(in.From, in.To, later(in.Pipeline)...)
 	for _, image := range n.Images {
 		n.names[image.Name] = shortName(in.Pipeline, image.Name)
