@@ -65,8 +65,6 @@ func PlanRequest(s *State, r Request) (Step, error) {
 	case s.Tags[r.Version] == "":
 		return refuse(UnknownSnapshot, "")
 	case r.Version.Compare(current) < 0 && r.Version != s.lane(e):
-		return refuse(OlderThanCurrent, "%s runs %s", e.Name, current)
-	case r.Version.Compare(current) < 0:
 		older := checkCurrent(s, e, r.Version, personByName)
 		return Step{}, older.refusal(e, r.Version)
 	}

@@ -120,7 +120,6 @@ func checkCurrent(s *State, e Environment, version snapshot.Version, _ asker) Fi
 		return refuses(name, AlreadyThere, "since %s", current.Since.Format("2006-01-02 15:04 MST"))
 	}
 	if version.Compare(current.Snapshot) < 0 && version != s.lane(e) {
-	if version.Compare(current.Snapshot) < 0 {
 		if !e.entered(version) {
 			return refuses(name, Superseded, "%s runs %s, and never ran this one", e.Name, current.Snapshot)
 		}

@@ -33,7 +33,7 @@ func (e *Engine) explainImages(ctx context.Context, p *config.Pipeline, lock *sn
 		// The tag promises that they are here.
 		return waits(name, MirrorIncomplete, "%d of %d are not complete: %s", len(lacking), len(report.Images), brief(first.Error()))
 	}
-	images, err := e.mirrorList(p, lock, environment, false)
+	images, err := e.mirrorList(p, lock, environment, nil)
 	if err != nil {
 		return unknownYet(name, err)
 	}

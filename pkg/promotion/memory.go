@@ -31,6 +31,8 @@ type memory struct {
 	urged map[string]*urged
 	// verdicts that let nothing pass.
 	verdicts map[questionKey]pastVerdict
+	// tips are where the ledgers' branches were, by environment.
+	tips map[string]seenTip
 	// What was found out about commits, which never changes.
 	branches lookup[gitrepo.Hash, hotfix.Branch]
 	found    lookup[findKey, hotfix.Containment]
@@ -63,8 +65,6 @@ func (k *lookup[K, V]) put(key K, value V) {
 		k.values = map[K]V{}
 	}
 	k.values[key] = value
-	// tips are where the ledgers' branches were, by environment.
-	tips map[string]seenTip
 }
 
 // pastVerdict is what a gate said about a snapshot's commit.

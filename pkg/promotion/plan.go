@@ -67,13 +67,14 @@ type Step struct {
 	Skip []string `json:"skip,omitempty"`
 	// Evidence of a record.
 	Evidence []snapshot.Evidence `json:"evidence,omitempty"`
-
 	// Request is the signed tag that asks for the step, if one does.
 	Request snapshot.RequestRef `json:"request,omitzero"`
 
 	by asker
 	// debts of the environment after a promotion.
 	debts []snapshot.Debt
+	// actor is who signed the request; empty for the engine's own.
+	actor string
 }
 
 func namesOf(hotfixes []snapshot.Hotfix) string {
@@ -82,8 +83,6 @@ func namesOf(hotfixes []snapshot.Hotfix) string {
 		names = append(names, h.Name)
 	}
 	return strings.Join(names, ", ")
-	// actor is who signed the request; empty for the engine's own.
-	actor string
 }
 
 // asker is on whose behalf a promotion is considered.

@@ -81,9 +81,6 @@ in the cluster.`,
 			return err
 		}
 		result := explained(state, environment, version, found)
-		status := pipelineStatus{Repository: s.Repo.URL(), Environments: []environmentStatus{{Environment: environment.Name}}}
-		unanswered := live.ask(cmd.Context(), a.env, &status)
-		result.Waits = status.Environments[0].Waits
 		result.Requests = requestsIn(promotion.Plan(state), environment.Name)
 		unanswered := result.askHook(cmd.Context(), &live, a.env, s.Repo.URL(), environment)
 		if err := a.print(result, result.table); err != nil {
