@@ -83,7 +83,7 @@ func (e *Engine) observeHotfixes(ctx context.Context, s *State, refs gitrepo.Ref
 	}
 	s.addComposed(lines, branches)
 	for i := range s.Hotfixes {
-		if err := e.locate(ctx, s, &s.Hotfixes[i], lines); err != nil {
+		if err := e.locate(ctx, s, &s.Hotfixes[i]); err != nil {
 			return err
 		}
 	}
@@ -263,7 +263,7 @@ func (e *Engine) find(ctx context.Context, d snapshot.Debt, in hotfix.Place) (ho
 
 // locate looks for a hotfix on the source branch and in what the environments
 // run.
-func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix, lines []snapshot.Snapshot) error {
+func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix) error {
 	if h.Closed != nil || h.Fault != "" {
 		return nil
 	}

@@ -54,9 +54,10 @@ func everywhere(file, content string) gitrepotest.Files {
 
 func (s *shop) run() { s.settle(func() *Engine { return s.engine(nil) }) }
 
-func (s *shop) promote(environment, v string) {
+// toProd promotes a snapshot to Prod by hand.
+func (s *shop) toProd(v string) {
 	s.t.Helper()
-	if err := s.byHand(Request{Environment: environment, Version: version(s.t, v)}); err != nil {
+	if err := s.byHand(Request{Environment: "prod", Version: version(s.t, v)}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.run()
@@ -176,7 +177,7 @@ func TestHotfixWithoutDevRegistry(t *testing.T) {
 func TestHotfixLane(t *testing.T) {
 	s := newShop(t, peopleRelease)
 	s.run()
-	s.promote("prod", "shop/v0.1.0")
+	s.toProd("shop/v0.1.0")
 	s.push("orders", "v2")
 	s.commit(everywhere("orders/deployment.yaml", deployment("orders", "dev.example/shop/orders:v2")))
 	s.run()
@@ -195,7 +196,7 @@ func TestHotfixLane(t *testing.T) {
 	s.run()
 	s.runs("stage", "shop/v0.1.1")
 
-	s.promote("prod", "shop/v0.1.1")
+	s.toProd("shop/v0.1.1")
 	s.runs("prod", "shop/v0.1.1")
 	s.runs("stage", "shop/v0.2.1") // and back, with the fix
 	if got := s.show("refs/tags/shop/v0.2.1", "envs/prod/jobs/cache.yaml"); !strings.Contains(got, "less memory") {
@@ -204,7 +205,7 @@ func TestHotfixLane(t *testing.T) {
 	if got := s.show("refs/tags/shop/v0.2.1", "envs/prod/orders/deployment.yaml"); !strings.Contains(got, "orders:v2") {
 		t.Errorf("the release is not in its patch:\n%s", got)
 	}
-	s.promote("prod", "shop/v0.2.1")
+	s.toProd("shop/v0.2.1")
 	s.runs("prod", "shop/v0.2.1")
 	// The next candidate lacks the fix: nobody has merged it back.
 	if w := s.waitFor(HotfixLost); w.Environment != "stage" || w.Version != "shop/v0.3.0" || !strings.Contains(w.Detail, "less-memory") || !strings.Contains(w.Detail, "shop/v0.1.1") {
@@ -269,7 +270,7 @@ func TestHotfixConflict(t *testing.T) {
 func TestSkipStage(t *testing.T) {
 	s := newShop(t, peopleRelease)
 	s.run()
-	s.promote("prod", "shop/v0.1.0")
+	s.toProd("shop/v0.1.0")
 	s.argo.broken = map[string]bool{"stage-jobs": true, "stage-orders": true}
 	s.cut("now", "prod")
 	s.fix("now", everywhere("jobs/cache.yaml", deployment("cache", "redis:7.4")+"# now\n"))
@@ -299,7 +300,7 @@ func TestDroppedHotfix(t *testing.T) {
 	s := newShop(t)
 	s.run()
 	s.cut("bad", "prod")
-	s.cut("good", "prod")
+	s.cut("good", "stage")
 	s.fix("bad", gitrepotest.Files{"envs/prod/jobs/worker.yaml": deployment("worker", "dev.example/shop/worker:latest") + "# bad\n"})
 	s.fix("good", gitrepotest.Files{"envs/prod/jobs/cache.yaml": deployment("cache", "redis:7.4") + "# good\n"})
 	s.run()

@@ -293,9 +293,9 @@ func (w *world) applications(engine *promotion.Engine) []promotion.Application {
 }
 
 // approve is what people do.
-func (w *world) approve(environment, version, who string) {
+func (w *world) approve(version, who string) {
 	w.t.Helper()
-	w.git.Git("shop.git", "tag", "-a", "-m", "fine", "approve/"+environment+"/"+version+"/"+who, version)
+	w.git.Git("shop.git", "tag", "-a", "-m", "fine", "approve/prod/"+version+"/"+who, version)
 }
 
 // writes counts requests that change a registry, since the last call.
