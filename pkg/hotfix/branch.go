@@ -83,7 +83,7 @@ func Open(ctx context.Context, r gitrepo.Reader, name string, head, source gitre
 			break
 		}
 	}
-	if err := b.describe(r); err != nil {
+	if err := b.Describe(r); err != nil {
 		return b, fmt.Errorf("hotfix/%s: %w", name, err)
 	}
 	from, err := ofSource(ctx, r, source, visited)
@@ -110,7 +110,8 @@ func (b Branch) faulty(f Fault, format string, args ...any) Branch {
 	return b
 }
 
-func (b *Branch) describe(r gitrepo.Objects) error {
+// Describe reads when the head was made, by whom, and what it says.
+func (b *Branch) Describe(r gitrepo.Objects) error {
 	commit, err := gitrepo.ReadCommit(r, b.Head)
 	if err != nil {
 		return err
@@ -118,6 +119,27 @@ func (b *Branch) describe(r gitrepo.Objects) error {
 	b.When, b.Author = commit.Committer.When, commit.Author.Name
 	b.Subject, _, _ = strings.Cut(commit.Message, "\n")
 	return nil
+}
+
+// Log returns the commits of a hotfix, newest first, as far as its newest ones
+// go. They are fetched, without trees.
+func Log(ctx context.Context, r gitrepo.Reader, h snapshot.Hotfix) ([]gitrepo.CommitInfo, error) {
+	if err := r.Fetch(ctx, []gitrepo.Hash{h.Head}, gitrepo.FetchOptions{Depth: searchDepth[0], CommitsOnly: true}); err != nil {
+		return nil, fmt.Errorf("hotfix %s: %w", h.Name, err)
+	}
+	_, visited, _, err := walk(r, h.Head, Known{h.Base: {}})
+	if err != nil {
+		return nil, fmt.Errorf("hotfix %s: %w", h.Name, err)
+	}
+	var log []gitrepo.CommitInfo
+	for _, id := range visited {
+		commit, err := gitrepo.ReadCommit(r, id)
+		if err != nil {
+			return nil, fmt.Errorf("hotfix %s: %w", h.Name, err)
+		}
+		log = append(log, gitrepo.CommitInfo{ID: id, Commit: commit})
+	}
+	return log, nil
 }
 
 // look compares base and head.

@@ -25,6 +25,13 @@ func (e *Engine) executeCompose(ctx context.Context, s *State, step Step) error 
 	return e.publish(ctx, s, step, captured)
 }
 
+// PrepareComposition works out what a step of PlanCompose would publish. It
+// writes nothing anywhere.
+func (e *Engine) PrepareComposition(ctx context.Context, s *State, step Step) (*Captured, error) {
+	captured, err := e.prepareComposition(ctx, s, step)
+	return captured, stepError(step.String(), sideGit, err)
+}
+
 // prepareComposition works out a composed snapshot, and writes nothing anywhere.
 // The digests of the snapshot below are kept; only references that it does not
 // have are resolved.
@@ -189,9 +196,9 @@ func (e *Engine) executeMergeBack(ctx context.Context, s *State, step Step) erro
 	})
 }
 
-// findHotfix returns the hotfix that a person means: by its name, or by its name
+// FindHotfix returns the hotfix that a person means: by its name, or by its name
 // and the beginning of its head (pay-timeout@3f2a91c).
-func (s *State) findHotfix(name string) (Hotfix, error) {
+func (s *State) FindHotfix(name string) (Hotfix, error) {
 	wanted, head, _ := strings.Cut(strings.TrimPrefix(name, "hotfix/"), "@")
 	var found []Hotfix
 	for _, h := range s.Hotfixes {
@@ -224,12 +231,15 @@ func PlanCompose(s *State, names ...string) ([]Step, error) {
 	}
 	var wanted []gitrepo.Hash
 	for _, name := range names {
-		h, err := s.findHotfix(name)
+		h, err := s.FindHotfix(name)
 		if err != nil {
 			return nil, err
 		}
-		if waits := h.waits(); len(waits) > 0 {
-			return nil, &RefusedError{Wait: waits[0]}
+		due := slices.ContainsFunc(s.Compositions, func(c Composition) bool {
+			return slices.ContainsFunc(c.Hotfixes, func(other snapshot.Hotfix) bool { return other.Head == h.Head })
+		})
+		if refused := h.refusal(); refused != nil && !due {
+			return nil, refused
 		}
 		wanted = append(wanted, h.Head)
 	}
@@ -249,12 +259,12 @@ func PlanCompose(s *State, names ...string) ([]Step, error) {
 // PlanMergeBack returns the step that brings a hotfix to the source branch, or to
 // a branch backmerge/<name> for people to merge.
 func PlanMergeBack(s *State, name string, ownBranch bool) (Step, error) {
-	h, err := s.findHotfix(name)
+	h, err := s.FindHotfix(name)
 	if err != nil {
 		return Step{}, err
 	}
 	if h.Fault != "" {
-		return Step{}, &RefusedError{Wait: h.waits()[0]}
+		return Step{}, h.refusal()
 	}
 	for _, w := range h.In {
 		if w.Version.IsZero() && w.Answer == hotfix.Contained {
@@ -274,7 +284,7 @@ func PlanClose(s *State, name string, dropped bool, reason string) (Step, error)
 	if reason = strings.TrimSpace(reason); reason == "" {
 		return Step{}, errors.New("closing a hotfix is recorded with its reason; add --reason")
 	}
-	h, err := s.findHotfix(name)
+	h, err := s.FindHotfix(name)
 	if err != nil {
 		return Step{}, err
 	}

@@ -93,6 +93,8 @@ type Result struct {
 	Waits []Wait `json:"waits"`
 	// Warnings are what people should know although it holds nothing up.
 	Warnings []Wait `json:"warnings,omitempty"`
+	// Hotfixes are counted, for measurements.
+	Hotfixes HotfixCount `json:"-"`
 	// Again is when Argo CD has to be asked once more for what it does not do by
 	// itself; zero when it is not.
 	Again time.Time `json:"-"`
@@ -116,7 +118,7 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 		if err != nil {
 			return result, err
 		}
-		result.Waits, result.Warnings = decision.Waits, state.Warnings
+		result.Waits, result.Warnings, result.Hotfixes = decision.Waits, state.Warnings, state.countHotfixes()
 		step, ok := failed.next(decision)
 		most = max(most, maxSteps(state))
 		if !ok || n >= most+lost {

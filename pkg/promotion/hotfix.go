@@ -19,16 +19,17 @@ type Hotfix struct {
 	hotfix.Branch
 	// Open: there is a branch, and this is its head.
 	Open bool
-	// Since is the first snapshot composed with it; zero before.
+	// From is the snapshot that it was cut from; zero when nobody knows any more.
+	From snapshot.Version
 	// Owed are the environments that have had it, and whose next snapshots must
 	// contain it.
 	Owed []string
 	// In are the places where it was looked for: the source branch, and what each
 	// environment with a newer line runs.
 	In []Whereabouts
-	// Left says why it was left out of a composition, by the snapshot that would
-	// have had it.
-	Left map[snapshot.Version]string
+	// Left says why it was left out of a composition, by the snapshot that it
+	// would have been merged onto.
+	Left map[snapshot.Version]hotfix.Left
 	// Closed is what somebody has said about it.
 	Closed *snapshot.Closure
 }
@@ -75,22 +76,29 @@ func (e *Engine) observeHotfixes(ctx context.Context, s *State, refs gitrepo.Ref
 		if err != nil {
 			return err
 		}
-		found := Hotfix{Branch: branch, Open: true}
 		if _, composed := known[branch.Head]; composed {
 			continue // it is a debt below, or in a snapshot that is on its way
 		}
-		s.Hotfixes = append(s.Hotfixes, found)
+		s.Hotfixes = append(s.Hotfixes, Hotfix{Branch: branch, Open: true})
 	}
 	s.addComposed(lines, branches)
+	s.addEmpty(branches, known)
+	for i := range s.Hotfixes {
+		s.Hotfixes[i].From = known[s.Hotfixes[i].Base]
+	}
 	for i := range s.Hotfixes {
 		if err := e.locate(ctx, s, &s.Hotfixes[i]); err != nil {
 			return err
 		}
 	}
+	if err := e.describeHotfixes(ctx, s); err != nil {
+		return err
+	}
 	slices.SortFunc(s.Hotfixes, func(a, b Hotfix) int { return strings.Compare(a.Name+" "+string(a.Head), b.Name+" "+string(b.Head)) })
 	if err := e.observeCompositions(ctx, s, lines); err != nil {
 		return err
 	}
+	s.Warnings = append(s.Warnings, s.hotfixWarnings()...)
 	return e.observeBackMerges(ctx, s, refs)
 }
 
@@ -214,6 +222,21 @@ func (s *State) addComposed(lines []snapshot.Snapshot, branches gitrepo.Refs) {
 	}
 	for i := range s.Hotfixes {
 		s.Hotfixes[i].Closed = s.closed(s.Hotfixes[i].Hotfix)
+	}
+}
+
+// addEmpty adds the branches that were cut and on which nothing is yet.
+func (s *State) addEmpty(branches gitrepo.Refs, known hotfix.Known) {
+	for _, ref := range slices.Sorted(maps.Keys(branches)) {
+		head := branches[ref]
+		version, cut := known[head]
+		if !cut || slices.ContainsFunc(s.Hotfixes, func(h Hotfix) bool { return h.Head == head }) {
+			continue
+		}
+		name := strings.TrimPrefix(ref, snapshot.HotfixBranches)
+		s.Hotfixes = append(s.Hotfixes, Hotfix{Open: true, Branch: hotfix.Branch{
+			Hotfix: snapshot.Hotfix{Name: name, Base: head, Head: head}, Onto: version, Fault: hotfix.Empty, Detail: "nothing is on it yet",
+		}})
 	}
 }
 
@@ -384,9 +407,9 @@ func (s *State) leave(left hotfix.Left, onto snapshot.Version) {
 			continue
 		}
 		if s.Hotfixes[i].Left == nil {
-			s.Hotfixes[i].Left = map[snapshot.Version]string{}
+			s.Hotfixes[i].Left = map[snapshot.Version]hotfix.Left{}
 		}
-		s.Hotfixes[i].Left[onto] = left.String()
+		s.Hotfixes[i].Left[onto] = left
 	}
 }
 
@@ -424,6 +447,19 @@ func (c Composition) step() Step {
 	return Step{Kind: Compose, Version: c.Version, Onto: c.Onto.Lock.Version, Hotfixes: c.Hotfixes}
 }
 
+// refusal says why nothing can be done with a hotfix as it is; nil when something
+// can.
+func (h Hotfix) refusal() *RefusedError {
+	waits := h.waits()
+	if len(waits) == 0 && h.Fault != "" {
+		waits = []Wait{{Environment: strings.TrimPrefix(h.Ref(), gitrepo.Heads), Reason: HotfixUnusable, Detail: fmt.Sprintf("%s: %s", h.Fault, h.Detail)}}
+	}
+	if len(waits) == 0 {
+		return nil
+	}
+	return &RefusedError{Wait: waits[0]}
+}
+
 // waits says why a hotfix is left out of what it belongs into.
 func (h Hotfix) waits() []Wait {
 	name := strings.TrimPrefix(h.Ref(), gitrepo.Heads)
@@ -435,7 +471,7 @@ func (h Hotfix) waits() []Wait {
 	}
 	var waits []Wait
 	for _, onto := range slices.SortedFunc(maps.Keys(h.Left), snapshot.Version.Compare) {
-		waits = append(waits, Wait{Environment: name, Version: onto.String(), Reason: HotfixConflict, Detail: h.Left[onto]})
+		waits = append(waits, Wait{Environment: name, Version: onto.String(), Reason: HotfixConflict, Detail: h.Left[onto].String()})
 	}
 	return waits
 }

@@ -35,6 +35,7 @@ type memory struct {
 	tips map[string]seenTip
 	// What was found out about commits, which never changes.
 	branches lookup[gitrepo.Hash, hotfix.Branch]
+	heads    lookup[gitrepo.Hash, hotfix.Branch]
 	found    lookup[findKey, hotfix.Containment]
 	checked  lookup[gitrepo.Hash, bool]
 }

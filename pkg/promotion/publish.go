@@ -10,11 +10,12 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
-// Publish carries out a capture with a snapshot that [Engine.Prepare] made
-// before, so that a person can look at it in between. It keeps the promises of
+// Publish carries out a capture or a composition with a snapshot that
+// [Engine.Prepare] or [Engine.PrepareComposition] made before, so that a person can look at it in between. It keeps the promises of
 // [Engine.Execute]. The snapshot must be the step's own.
 func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Captured) error {
 	if made := captured.Snapshot; step.Kind != Capture || made.Lock.Version != step.Version || made.Source != step.Commit || made.Lock.Source.Tag != step.Tag || !made.Lock.Source.Scheduled.Equal(step.Scheduled) {
+	if made := captured.Snapshot; !step.makes(made) {
 		return fmt.Errorf("%s: the snapshot prepared is %s of %s", step, made.Lock.Version, made.Source.Short())
 	}
 	err := e.publish(ctx, s, step, captured)
@@ -27,6 +28,17 @@ func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Cap
 	}
 	e.poke(ctx, s)
 	return nil
+}
+
+// makes reports whether a snapshot is what the step is about.
+func (s Step) makes(made snapshot.Snapshot) bool {
+	switch {
+	case made.Lock.Version != s.Version || made.Lock.Source.Tag != s.Tag:
+		return false
+	case s.Kind == Compose:
+		return made.Lock.Base != nil && made.Lock.Base.Snapshot == s.Onto && len(made.Composed()) == len(s.Hotfixes)
+	}
+	return s.Kind == Capture && made.Source == s.Commit
 }
 
 // Mirror makes the snapshot's images complete in the environment's registry, as
