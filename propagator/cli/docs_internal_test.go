@@ -60,6 +60,13 @@ func TestDocs(t *testing.T) {
 		planned{},
 		waited{},
 		recovery{},
+		hotfixList{},
+		hotfixDetails{},
+		started{},
+		composedPatches{},
+		hotfixPromoted{},
+		mergedBack{},
+		closedHotfix{},
 	} {
 		for _, field := range fields(reflect.TypeOf(result)) {
 			if !strings.Contains(docs, "`"+field+"`") {

@@ -159,7 +159,14 @@ func diagnose(err error) (code int, hint string) {
 // refusedHint is the reason's help and what to type next.
 func refusedHint(w promotion.Wait) string {
 	hint := w.Reason.Help()
-	if next := nextFor(w); next != "" {
+	if strings.HasPrefix(w.Environment, hotfixPrefix) && w.Reason == promotion.AlreadyThere {
+		hint = "" // that is about snapshots
+	}
+	next := nextFor(w)
+	if hint == "" {
+		return next
+	}
+	if next != "" {
 		hint += "\nnext: " + next
 	}
 	return strings.TrimSpace(hint)
@@ -168,7 +175,15 @@ func refusedHint(w promotion.Wait) string {
 // nextFor is what to type about something that is not done; empty when waiting
 // is all there is.
 func nextFor(w promotion.Wait) (next string) {
+	if name, ok := strings.CutPrefix(w.Environment, hotfixPrefix); ok {
+		if w.Reason == promotion.HotfixUnusable || w.Reason == promotion.HotfixConflict {
+			return "propagator hotfix show " + name
+		}
+		return "propagator hotfix list --all"
+	}
 	switch w.Reason {
+	case promotion.HotfixLost, promotion.BackMergeOwed:
+		next = "propagator hotfix list"
 	case promotion.ApprovalMissing:
 		tag := fmt.Sprintf("approve/%s/%s/<you>", w.Environment, w.Version)
 		next = fmt.Sprintf("git fetch --tags && git tag -a %s %s && git push origin %s", tag, w.Version, tag)

@@ -35,7 +35,7 @@ func TestBadArguments(t *testing.T) {
 		{"no version", []string{"promote", "stage", "newest"}, []string{`"newest" is not a snapshot version`}},
 		{"another pipeline's version", []string{"snapshot", "show", "other/v1.0.0"}, []string{`belongs to pipeline "other"`}},
 		{"rollback without reason", []string{"promote", "stage", "--rollback"}, []string{"recorded with its reason", "--reason"}},
-		{"reason without rollback", []string{"promote", "stage", "--reason", "because"}, []string{"--rollback or an --override only"}},
+		{"reason without rollback", []string{"promote", "stage", "--reason", "because"}, []string{"--rollback, an --override or a --skip only"}},
 		{"no such format", []string{"status", "-o", "xml"}, []string{"table, json, yaml"}},
 		{"two repositories", []string{"status", "-r", "a", "-r", "b"}, []string{"one repository at a time"}},
 		{"no such branch or tag", []string{"snapshot", "create", "--commit", "nowhere"}, []string{"no such branch or tag", "git rev-parse nowhere"}},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -32,9 +33,29 @@ type ledgerEntry struct {
 	Hold         string       `json:"hold,omitempty"`
 	FrozenUntil  time.Time    `json:"frozenUntil,omitzero"`
 	About        string       `json:"about,omitempty"`
+	// Hotfixes are those that the environment has had, and that snapshots must
+	// contain from here on; Closed those that somebody has closed or dropped.
+	Hotfixes     []owedHotfix `json:"hotfixes"`
+	Closed       []closure    `json:"closed"`
 	Applications []evidence   `json:"applications"`
 	Request      string       `json:"request,omitempty"`
 	Commit       gitrepo.Hash `json:"commit"`
+}
+
+type owedHotfix struct {
+	Name  string       `json:"name"`
+	Base  gitrepo.Hash `json:"base"`
+	Head  gitrepo.Hash `json:"head"`
+	Since string       `json:"since"`
+	// In is a commit of the source branch that has it.
+	In gitrepo.Hash `json:"in,omitempty"`
+}
+
+type closure struct {
+	Name    string       `json:"name"`
+	Head    gitrepo.Hash `json:"head"`
+	Dropped bool         `json:"dropped"`
+	Reason  string       `json:"reason"`
 }
 
 type verdict struct {
@@ -114,6 +135,14 @@ func newLedgerEntry(e snapshot.Entry) ledgerEntry {
 		When: e.When, Event: string(e.Event), Version: e.Snapshot.String(), From: e.From.String(), By: e.Actor,
 		SourceCommit: e.SourceCommit, Gates: verdicts(e.Gates), ApprovedBy: append([]string{}, e.ApprovedBy...),
 		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Request: e.Request.Tag, Commit: e.Commit,
+		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Commit: e.Commit,
+		Hotfixes: []owedHotfix{}, Closed: []closure{},
+	}
+	for _, d := range e.Hotfixes {
+		l.Hotfixes = append(l.Hotfixes, owedHotfix{d.Name, d.Base, d.Head, d.Since.String(), d.In})
+	}
+	for _, c := range e.Closed {
+		l.Closed = append(l.Closed, closure(c))
 	}
 	for _, a := range e.Applications {
 		l.Applications = append(l.Applications, evidence(a))
@@ -147,6 +176,20 @@ func (e ledgerEntry) remarks() string {
 		all = append(all, "approved by "+strings.Join(e.ApprovedBy, ", "))
 	}
 	switch snapshot.Event(e.Event) {
+	case snapshot.EventPromote:
+		for _, h := range e.Hotfixes {
+			if h.Since == e.Version {
+				all = append(all, fmt.Sprintf("hotfix %s (%s)", h.Name, h.Head.Short()))
+			}
+		}
+	case snapshot.EventClose:
+		if n := len(e.Closed); n > 0 {
+			last, word := e.Closed[n-1], "closed"
+			if last.Dropped {
+				word = "dropped"
+			}
+			all = append(all, fmt.Sprintf("hotfix %s (%s) %s: %s", last.Name, last.Head.Short(), word, last.Reason))
+		}
 	case snapshot.EventHold:
 		all = append(all, "reason: "+e.Hold)
 	case snapshot.EventFreeze:

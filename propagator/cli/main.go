@@ -56,6 +56,7 @@ const rootExample = `  propagator init                        begin: write propa
   propagator promote stage               let Stage run the newest snapshot
   propagator explain prod                why Prod has not got it yet
   propagator approve prod                agree to it
+  propagator hotfix start NAME           an urgent fix of what Prod runs
   propagator history prod                every deployment of Prod, newest first`
 
 const exitCodes = `
@@ -107,6 +108,7 @@ func command(env []string, stdout, stderr io.Writer) *cobra.Command {
 		freezeCommand(a),
 		validateCommand(a),
 		rejectCommand(a),
+		hotfixCommand(a),
 		waitCommand(a),
 		renderCommand(a),
 		mirrorCommand(a),

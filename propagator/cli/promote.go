@@ -33,7 +33,6 @@ type promoted struct {
 }
 
 func promoteCommand(a *app) *cobra.Command {
-	var overrides []string
 	p := promoting{app: a}
 	cmd := &cobra.Command{
 		Use:   "promote ENVIRONMENT [VERSION]",
@@ -47,6 +46,9 @@ it; with a --reason, which is recorded. What is true of the snapshot cannot be
 overridden: that it was healthy in the environment before, that its images are
 there.
 
+--skip goes past an environment before this one in an emergency: its evidence is
+not waited for. It needs a version and a --reason, and both are recorded.
+
 --rollback is what propagator rollback does.
 
 It may be interrupted at any time; run again, it continues.
@@ -57,33 +59,56 @@ With --request nothing is done here: a signed tag asks the hook to do it.`,
   propagator promote prod v0.2.0
   propagator promote prod v0.2.1 --override ENV_FROZEN --reason 'payments time out'
   propagator promote prod v0.2.0 --request`,
+  propagator promote prod v0.2.1 --skip stage --reason 'nobody can pay'`,
 		Args:              arguments(cobra.RangeArgs(1, 2)),
 		ValidArgsFunction: a.complete(completeLedger, completeVersion),
 	}
 	f := cmd.Flags()
 	f.BoolVar(&p.request.Rollback, "rollback", false, "go back to an older snapshot, and hold the environment there")
-	f.StringSliceVar(&overrides, "override", nil, "the `REASON` of a rule that need not hold; wants a --reason")
+	p.bindRules(f)
 	p.bind(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		reason := strings.TrimSpace(p.request.Reason)
-		switch {
-		case len(overrides) > 0 && p.request.Rollback:
-			return usage(cmd, "a rollback needs no --override: no gate is asked")
-		case len(overrides) > 0 && reason == "":
-			return usageHint("add --reason 'why'", "an override is recorded with its reason")
-		case !p.request.Rollback && len(overrides) == 0 && reason != "":
-			return usage(cmd, "--reason is recorded with a --rollback or an --override only")
+		if err := p.checkRules(cmd); err != nil {
+			return err
 		}
-		for _, name := range overrides {
-			named := promotion.Reason(strings.ToUpper(strings.TrimSpace(name)))
-			if !named.Overridable() {
-				return usage(cmd, "%s cannot be overridden; these can: %s", named, strings.Join(overridable(), ", "))
-			}
-			p.request.Overrides = append(p.request.Overrides, named)
+		if len(p.request.Skip) > 0 && len(args) < 2 {
+			return usage(cmd, "who skips an environment has to name the snapshot")
 		}
 		return p.run(cmd, args)
 	}
 	return cmd
+}
+
+// bindRules adds the flags by which a person goes against a rule.
+func (p *promoting) bindRules(f *pflag.FlagSet) {
+	f.StringSliceVar(&p.overrides, "override", nil, "the `REASON` of a rule that need not hold; wants a --reason")
+	f.StringSliceVar(&p.request.Skip, "skip", nil, "an `ENVIRONMENT` before this one that need not have proven it; wants a --reason")
+}
+
+// checkRules reads them.
+func (p *promoting) checkRules(cmd *cobra.Command) error {
+	reason := strings.TrimSpace(p.request.Reason)
+	against := len(p.overrides) > 0 || len(p.request.Skip) > 0
+	switch {
+	case len(p.overrides) > 0 && p.request.Rollback:
+		return usage(cmd, "a rollback needs no --override: no gate is asked")
+	case len(p.request.Skip) > 0 && p.request.Rollback:
+		return usage(cmd, "a rollback needs no --skip: no evidence is asked for")
+	case len(p.overrides) > 0 && reason == "":
+		return usageHint("add --reason 'why'", "an override is recorded with its reason")
+	case len(p.request.Skip) > 0 && reason == "":
+		return usageHint("add --reason 'why'", "skipping an environment is recorded with its reason")
+	case !p.request.Rollback && !against && reason != "":
+		return usage(cmd, "--reason is recorded with a --rollback, an --override or a --skip only")
+	}
+	for _, name := range p.overrides {
+		named := promotion.Reason(strings.ToUpper(strings.TrimSpace(name)))
+		if !named.Overridable() {
+			return usage(cmd, "%s cannot be overridden; these can: %s", named, strings.Join(overridable(), ", "))
+		}
+		p.request.Overrides = append(p.request.Overrides, named)
+	}
+	return nil
 }
 
 func overridable() []string {
@@ -125,6 +150,10 @@ type promoting struct {
 	dryRun  bool
 	signed  *bool
 	by      *string
+	// overrides are as they were typed.
+	overrides []string
+	dryRun    bool
+	by        *string
 }
 
 func (p *promoting) bind(f *pflag.FlagSet) {

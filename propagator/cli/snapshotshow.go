@@ -55,20 +55,23 @@ from and who uses it, and the hash of what each application renders to.
 
 // snapshotDetails is a snapshot with its whole lock.
 type snapshotDetails struct {
-	Version string            `json:"version"`
-	Tag     string            `json:"tag"`
-	Commit  gitrepo.Hash      `json:"commit"`
-	Source  snapshot.Source   `json:"source"`
-	Images  []snapshot.Image  `json:"images"`
-	Renders []snapshot.Render `json:"renders"`
-	Tools   snapshot.Tools    `json:"tools"`
+	Version string          `json:"version"`
+	Tag     string          `json:"tag"`
+	Commit  gitrepo.Hash    `json:"commit"`
+	Source  snapshot.Source `json:"source"`
+	// Base is what hotfixes were composed onto; nil for a captured snapshot.
+	Base     *snapshot.Base    `json:"base,omitempty"`
+	Hotfixes []snapshot.Hotfix `json:"hotfixes,omitempty"`
+	Images   []snapshot.Image  `json:"images"`
+	Renders  []snapshot.Render `json:"renders"`
+	Tools    snapshot.Tools    `json:"tools"`
 }
 
 // detailsOf is the printed form of a snapshot.
 func detailsOf(found snapshot.Snapshot) snapshotDetails {
 	lock := found.Lock
 	return snapshotDetails{
-		Version: lock.Version.String(), Tag: lock.Version.Ref(), Commit: found.ID, Source: lock.Source,
+		Version: lock.Version.String(), Tag: lock.Version.Ref(), Commit: found.ID, Source: lock.Source, Base: lock.Base, Hotfixes: lock.Hotfixes,
 		Images: append([]snapshot.Image{}, lock.Images...), Renders: append([]snapshot.Render{}, lock.Renders...), Tools: lock.Tools,
 	}
 }
@@ -84,9 +87,21 @@ func (d snapshotDetails) facts() []fact {
 	return []fact{
 		{"commit", string(d.Commit)},
 		{"source", source},
+	facts := []fact{{"commit", string(d.Commit)}}
+	if d.Base != nil {
+		source = d.Source.Commit + ", composed"
+	}
+	facts = append(facts, fact{"source", source})
+	if d.Base != nil {
+		facts = append(facts, fact{"base", fmt.Sprintf("%s (%s), captured from %s of %s", d.Base.Snapshot, d.Base.Commit.Short(), d.Base.Captured.Short(), d.Source.Branch)})
+	}
+	for _, h := range d.Hotfixes {
+		facts = append(facts, fact{"hotfix", fmt.Sprintf("%s, %s..%s, since %s", h.Name, h.Base.Short(), h.Head.Short(), h.Since)})
+	}
+	return append(facts, []fact{
 		{"images", strconv.Itoa(len(d.Images))},
 		{"renders", strconv.Itoa(len(d.Renders))},
-	}
+	}...)
 }
 
 func (d snapshotDetails) imageTable(w io.Writer) {

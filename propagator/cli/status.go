@@ -20,6 +20,8 @@ type pipelineStatus struct {
 	Branch       string              `json:"branch"`
 	Commit       gitrepo.Hash        `json:"commit"`
 	Environments []environmentStatus `json:"environments"`
+	// Hotfixes are those that are open or owed.
+	Hotfixes []hotfixDetails `json:"hotfixes"`
 	// Hook is what the hook's newest run came to; only when it was asked.
 	Hook *hookStatus `json:"hook,omitempty"`
 }
@@ -73,6 +75,8 @@ its deployment was recorded as healthy, and why newer snapshots have not entered
 The first environment shows the tip of the source branch, and which tags are captured
 next where people's tags are (source.capture). Where an environment keeps releases
 (admit: release) it also shows how far each of the newest snapshots has come.
+next where people's tags are (source.capture). Hotfixes that are open or owed follow,
+with the places that lack them.
 
 What the cluster has to say (an Application that is not healthy, an image that
 cannot be pulled) only the hook knows. With --hook-url it is asked, too, and says which
@@ -120,7 +124,7 @@ func (s *session) status(state *promotion.State) (pipelineStatus, error) {
 	}
 	status := pipelineStatus{
 		Pipeline: state.Pipeline.Name, Repository: s.Repo.URL(), Branch: s.Branch, Commit: state.SourceTip,
-		Environments: []environmentStatus{first},
+		Environments: []environmentStatus{first}, Hotfixes: hotfixesOf(state, false).Hotfixes,
 	}
 	decision := promotion.Plan(state)
 	status.Environments[0].capturePoint(decision)
@@ -195,6 +199,7 @@ func (p pipelineStatus) table(w io.Writer) {
 	for _, e := range p.Environments {
 		e.listReleases(w)
 	}
+	hotfixLines(w, p.Hotfixes)
 	if p.Hook != nil {
 		p.Hook.line(w)
 	}

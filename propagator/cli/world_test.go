@@ -214,6 +214,8 @@ var (
 	digestText  = regexp.MustCompile(`sha256:[0-9a-f]{12,64}`)
 	commitText  = regexp.MustCompile(`\b([0-9a-f]{40}|[0-9a-f]{7})\b`)
 	stampText   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ)?`)
+	ageText     = regexp.MustCompile(`\b\d{3,}d\b`) // of commits from back then
+	daysText    = regexp.MustCompile(`\b\d{3,} days\b`)
 	addressText = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 )
 
@@ -241,6 +243,7 @@ func (w *world) normal(text string) string {
 		}
 		return "YYYY-MM-DD HH:MM"
 	})
+	text = daysText.ReplaceAllString(ageText.ReplaceAllString(text, "NNNNd"), "NNNN days")
 	return addressText.ReplaceAllString(text, "127.0.0.1:PORT")
 }
 
