@@ -1,6 +1,10 @@
 package hook
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fleeting-taas/propagator/pkg/promotion"
+)
 
 // metrics of the hook; the names are documented in docs/operations.md.
 type metrics struct {
@@ -12,6 +16,8 @@ type metrics struct {
 	wakes    *prometheus.CounterVec
 	hops     *prometheus.HistogramVec
 	owned    *prometheus.GaugeVec
+	hotfixes *prometheus.GaugeVec
+	debt     *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -42,7 +48,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		owned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "propagator_hook_owned", Help: "Whether this replica looks after the pipeline (1) or leaves it to another one (0).",
 		}, []string{"repository"}),
+		hotfixes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "propagator_hotfixes", Help: "Hotfixes, by how far they have come.",
+		}, []string{"pipeline", "state"}),
+		debt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "propagator_hotfix_oldest_debt_seconds", Help: "Age of the oldest hotfix that an environment has had and that some place lacks; 0 without any.",
+		}, []string{"pipeline"}),
 	}
-	r.MustRegister(m.events, m.webhooks, m.runs, m.steps, m.seconds, m.wakes, m.hops, m.owned)
+	r.MustRegister(m.events, m.webhooks, m.runs, m.steps, m.seconds, m.wakes, m.hops, m.owned, m.hotfixes, m.debt)
 	return m
+}
+
+// countHotfixes sets the gauges of a pipeline. Every state has its series, so that
+// one that is left falls to 0.
+func (m *metrics) countHotfixes(pipeline string, count promotion.HotfixCount) {
+	for _, state := range promotion.HotfixStates() {
+		m.hotfixes.WithLabelValues(pipeline, string(state)).Set(float64(count.States[state]))
+	}
+	m.debt.WithLabelValues(pipeline).Set(count.OldestDebt.Seconds())
 }

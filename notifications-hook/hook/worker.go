@@ -311,6 +311,10 @@ func (w *worker) once(ctx context.Context) bool {
 	for _, step := range result.Done {
 		w.metrics.steps.WithLabelValues(w.name, string(step.Kind)).Inc()
 	}
+	// A run that saw nothing leaves what the last one saw.
+	if pipeline := w.engine.Pipeline(); pipeline != "" && result.Hotfixes.States != nil {
+		w.metrics.countHotfixes(pipeline, result.Hotfixes)
+	}
 	w.metrics.runs.WithLabelValues(w.name, outcome).Inc()
 	w.metrics.seconds.WithLabelValues(w.name).Observe(status.Seconds)
 	w.mu.Lock()
