@@ -40,7 +40,7 @@ func TestHotfixStates(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, gitrepotest.Files{config.File: strings.Replace(peopleConfiguration(), "metadata: {name: shop}", "metadata: {name: shop}\nhotfixes: {warnAfter: 48h, compose: manual}", 1)})
 	s.run()
-	s.promote("prod", "shop/v0.1.0")
+	s.toProd("shop/v0.1.0")
 	s.cut("memory", "prod")
 	s.isIn("memory", StateEmpty)
 	for _, plan := range []func(*State) error{
@@ -72,7 +72,7 @@ func TestHotfixStates(t *testing.T) {
 	s.isIn("memory", StateComposed)
 	mustContain(t, second(PlanCompose(s.state(), "memory")), "ALREADY_THERE", "nothing is due")
 	s.run()
-	s.promote("prod", "shop/v0.1.1")
+	s.toProd("shop/v0.1.1")
 	s.isIn("memory", StateDebt)
 	if h := s.hotfix("memory"); h.When.IsZero() || h.Author == "" || h.Subject == "" {
 		t.Errorf("nobody wrote it: %+v", h)

@@ -11,10 +11,10 @@ import (
 )
 
 // Publish carries out a capture or a composition with a snapshot that
-// [Engine.Prepare] or [Engine.PrepareComposition] made before, so that a person can look at it in between. It keeps the promises of
-// [Engine.Execute]. The snapshot must be the step's own.
+// [Engine.Prepare] or [Engine.PrepareComposition] made before, so that a person
+// can look at it in between. It keeps the promises of [Engine.Execute]. The
+// snapshot must be the step's own.
 func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Captured) error {
-	if made := captured.Snapshot; step.Kind != Capture || made.Lock.Version != step.Version || made.Source != step.Commit || made.Lock.Source.Tag != step.Tag || !made.Lock.Source.Scheduled.Equal(step.Scheduled) {
 	if made := captured.Snapshot; !step.makes(made) {
 		return fmt.Errorf("%s: the snapshot prepared is %s of %s", step, made.Lock.Version, made.Source.Short())
 	}
@@ -33,7 +33,7 @@ func (e *Engine) Publish(ctx context.Context, s *State, step Step, captured *Cap
 // makes reports whether a snapshot is what the step is about.
 func (s Step) makes(made snapshot.Snapshot) bool {
 	switch {
-	case made.Lock.Version != s.Version || made.Lock.Source.Tag != s.Tag:
+	case made.Lock.Version != s.Version || made.Lock.Source.Tag != s.Tag || !made.Lock.Source.Scheduled.Equal(s.Scheduled):
 		return false
 	case s.Kind == Compose:
 		return made.Lock.Base != nil && made.Lock.Base.Snapshot == s.Onto && len(made.Composed()) == len(s.Hotfixes)

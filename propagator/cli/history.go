@@ -135,7 +135,6 @@ func newLedgerEntry(e snapshot.Entry) ledgerEntry {
 		When: e.When, Event: string(e.Event), Version: e.Snapshot.String(), From: e.From.String(), By: e.Actor,
 		SourceCommit: e.SourceCommit, Gates: verdicts(e.Gates), ApprovedBy: append([]string{}, e.ApprovedBy...),
 		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Request: e.Request.Tag, Commit: e.Commit,
-		Reason: e.Override, Hold: e.Hold, FrozenUntil: e.Frozen, About: e.About.String(), Applications: []evidence{}, Commit: e.Commit,
 		Hotfixes: []owedHotfix{}, Closed: []closure{},
 	}
 	for _, d := range e.Hotfixes {

@@ -17,15 +17,15 @@ func (w *world) fix(branch string, files gitrepotest.Files) gitrepo.Hash {
 	return gitrepotest.Grow(w.t, openRepo(w.t, w.url), gitrepo.Heads+branch, files)
 }
 
-// released has version 0.1.0 everywhere.
-func released(t *testing.T, configuration string) *world {
+// running has version 0.1.0 everywhere.
+func running(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.commit(shop(configuration, "1.0"))
+	w.commit(shop(pipeline(), "1.0"))
 	w.must("snapshot", "create")
 	w.must("promote", "stage")
 	w.deployed()
-	w.approve("prod", "shop/v0.1.0", "grace")
+	w.approve("shop/v0.1.0", "grace")
 	w.must("promote", "prod")
 	w.deployed()
 	w.transcript.Reset()
@@ -39,7 +39,7 @@ func web(environment string, replicas int, comment string) gitrepotest.Files {
 
 // TestHotfix plays a fix from the branch to every place, as people type it.
 func TestHotfix(t *testing.T) {
-	w := released(t, pipeline())
+	w := running(t)
 	w.must("hotfix", "list")
 	before := w.git.Git("shop.git", "for-each-ref")
 	w.must("hotfix", "start", "pay-timeout", "--dry-run")
@@ -65,7 +65,7 @@ func TestHotfix(t *testing.T) {
 	w.must("snapshot", "verify", "v0.1.1")
 	w.fails(3, []string{"hotfix", "promote", "pay-timeout"}, "NOT_VALIDATED")
 	w.deployed()
-	w.approve("prod", "shop/v0.1.1", "grace")
+	w.approve("shop/v0.1.1", "grace")
 	w.must("hotfix", "promote", "pay-timeout", "--dry-run")
 	w.must("hotfix", "promote", "pay-timeout", "--to", "prod")
 	w.deployed()
@@ -98,7 +98,7 @@ func TestHotfix(t *testing.T) {
 // TestHotfixConflict: two fixes of one line; who is left out is told with both
 // sides, and how to go on. Then they are closed and dropped.
 func TestHotfixConflict(t *testing.T) {
-	w := released(t, pipeline())
+	w := running(t)
 	for _, name := range []string{"a", "b", "lock"} {
 		w.must("hotfix", "start", name)
 	}
@@ -143,7 +143,7 @@ func TestHotfixConflict(t *testing.T) {
 
 // TestHotfixBackMergeConflict: the source branch has changed the same line.
 func TestHotfixBackMergeConflict(t *testing.T) {
-	w := released(t, pipeline())
+	w := running(t)
 	w.must("hotfix", "start", "a")
 	w.fix("hotfix/a", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 5, "dev.registry.example/shop/orders:1.0")})
 	w.fix("main", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 9, "dev.registry.example/shop/orders:1.0")})
@@ -156,7 +156,7 @@ func TestHotfixBackMergeConflict(t *testing.T) {
 
 // TestHotfixSkip: past Stage, with Prod's own gates, and a reason.
 func TestHotfixSkip(t *testing.T) {
-	w := released(t, pipeline())
+	w := running(t)
 	w.must("hotfix", "start", "now")
 	w.fix("hotfix/now", web("prod", 3, "now"))
 	w.fails(2, []string{"hotfix", "promote", "now", "--skip", "stage"}, "skipping an environment is recorded with its reason")
@@ -164,7 +164,7 @@ func TestHotfixSkip(t *testing.T) {
 	w.fails(2, []string{"promote", "prod", "v0.1.0", "--rollback", "--skip", "stage", "--reason", "r"}, "needs no --skip")
 	w.must("hotfix", "compose")
 	w.fails(3, []string{"hotfix", "promote", "now", "--to", "prod", "--skip", "stage", "--reason", "nobody can pay"}, "APPROVAL_MISSING")
-	w.approve("prod", "shop/v0.1.1", "grace")
+	w.approve("shop/v0.1.1", "grace")
 	w.must("hotfix", "promote", "now", "--to", "prod", "--skip", "stage", "--reason", "nobody can pay")
 	w.must("history", "prod", "-n", "1")
 	w.must("promote", "stage", "v0.1.1")
@@ -172,7 +172,7 @@ func TestHotfixSkip(t *testing.T) {
 }
 
 func TestHotfixCompletion(t *testing.T) {
-	w := released(t, pipeline())
+	w := running(t)
 	w.must("hotfix", "start", "pay-timeout")
 	for _, verb := range []string{"show", "promote", "finish", "close", "drop", "compose"} {
 		if out := w.must("__complete", "hotfix", verb, "pay"); !strings.HasPrefix(out, "pay-timeout\n") {

@@ -58,8 +58,8 @@ With --request nothing is done here: a signed tag asks the hook to do it.`,
   propagator promote prod shop/v0.2.0 --dry-run
   propagator promote prod v0.2.0
   propagator promote prod v0.2.1 --override ENV_FROZEN --reason 'payments time out'
+  propagator promote prod v0.2.1 --skip stage --reason 'nobody can pay'
   propagator promote prod v0.2.0 --request`,
-  propagator promote prod v0.2.1 --skip stage --reason 'nobody can pay'`,
 		Args:              arguments(cobra.RangeArgs(1, 2)),
 		ValidArgsFunction: a.complete(completeLedger, completeVersion),
 	}
@@ -147,12 +147,10 @@ only when named.`,
 type promoting struct {
 	*app
 	request promotion.Request
-	dryRun  bool
-	signed  *bool
-	by      *string
 	// overrides are as they were typed.
 	overrides []string
 	dryRun    bool
+	signed    *bool
 	by        *string
 }
 

@@ -84,9 +84,6 @@ func (d snapshotDetails) facts() []fact {
 	if !d.Source.Scheduled.IsZero() {
 		source += ", for " + moment(d.Source.Scheduled)
 	}
-	return []fact{
-		{"commit", string(d.Commit)},
-		{"source", source},
 	facts := []fact{{"commit", string(d.Commit)}}
 	if d.Base != nil {
 		source = d.Source.Commit + ", composed"

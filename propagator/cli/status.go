@@ -74,8 +74,7 @@ func statusCommand(a *app) *cobra.Command {
 its deployment was recorded as healthy, and why newer snapshots have not entered.
 The first environment shows the tip of the source branch, and which tags are captured
 next where people's tags are (source.capture). Where an environment keeps releases
-(admit: release) it also shows how far each of the newest snapshots has come.
-next where people's tags are (source.capture). Hotfixes that are open or owed follow,
+(admit: release) it also shows how far each of the newest snapshots has come. Hotfixes that are open or owed follow,
 with the places that lack them.
 
 What the cluster has to say (an Application that is not healthy, an image that
