@@ -49,7 +49,7 @@ test: ## run all tests, with the race detector where there is a C compiler
 	if [ "$$($(GO) env CGO_ENABLED)" != 1 ] || ! printf '#include <pthread.h>\nint main(void) { return 0; }\n' | $$($(GO) env CC) -x c -o /dev/null - 2>/dev/null; then \
 	  race=; echo "make test: no C compiler (or CGO_ENABLED=0), so this runs without the race detector"; \
 	fi; \
-	set -x; $(GO) test $$race -timeout 15m $(PKG)
+	set -x; $(GO) test $$race -timeout 30m $(PKG)
 
 .PHONY: simulation
 simulation: ## play SCHEDULES (10000) release trains with faults; FIRST is the first seed
