@@ -53,6 +53,7 @@ test: ## run all tests, with the race detector where there is a C compiler
 
 .PHONY: simulation
 simulation: ## play SCHEDULES (10000) release trains with faults; FIRST is the first seed
+	$(GO) test ./pkg/promotion -count=1 -run TestEveryWrite
 	$(GO) test ./pkg/promotion/simulation -count=1 -run TestSchedules -schedules=$(SCHEDULES) -first=$(FIRST) -timeout=0 -v
 
 .PHONY: cover

@@ -168,7 +168,7 @@ func TestEveryWriteOfARelease(t *testing.T) {
 	wantRefs, wantContents := clean.refs(), clean.contents()
 	writes := map[string]int{"git": faults.Calls().Push, "stage": clean.registries["stage"].Writes(), "prod": clean.registries["prod"].Writes()}
 	for side, count := range maps.All(writes) {
-		for n := 1; n <= count; n++ {
+		for n := range everyWrite(count) {
 			for _, fault := range []registrytest.Fault{registrytest.Lost, registrytest.Unanswered} {
 				t.Run(fmt.Sprintf("%s/%d/%s", side, n, fault), func(t *testing.T) {
 					s := start(t)
