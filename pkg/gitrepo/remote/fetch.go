@@ -274,10 +274,10 @@ func (f *fetcher) exchange(ctx context.Context, wants, haves, shallow []gitrepo.
 	return nil
 }
 
-// uploadRequest asks for the capabilities we can handle: no thin packs, and no
-// multi_ack, which is for a conversation about haves that we do not lead.
-// Azure DevOps refuses clients without it, and as all is said in one request
-// its answer is understood all the same.
+// uploadRequest asks for the capabilities we can handle: no multi_ack, which is
+// for a conversation about haves that we do not lead. Azure DevOps refuses
+// clients without it, and as all is said in one request its answer is understood
+// all the same.
 func uploadRequest(adv *packp.AdvRefs, options gitrepo.FetchOptions, shallow bool, host string) *packp.UploadPackRequest {
 	req := packp.NewUploadPackRequest()
 	want := func(c capability.Capability, values ...string) {
@@ -291,6 +291,12 @@ func uploadRequest(adv *packp.AdvRefs, options gitrepo.FetchOptions, shallow boo
 		want(capability.Sideband)
 	}
 	want(capability.OFSDelta)
+	if !options.CommitsOnly {
+		// Where a depth is given, git takes what a "have" contains off the pack only
+		// if that may be thin; otherwise it sends the whole tree of every new commit.
+		// What we offer then, we have with all its files.
+		want(capability.ThinPack)
+	}
 	want(capability.NoProgress)
 	want(capability.Agent, capability.DefaultAgent())
 	if host == "dev.azure.com" || host == "ssh.dev.azure.com" || strings.HasSuffix(host, ".visualstudio.com") {
