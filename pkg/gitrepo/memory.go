@@ -50,6 +50,18 @@ func (m *Memory) Reject(hook func(Push) error) {
 	m.server.reject = hook
 }
 
+// Set moves a ref as somebody with all rights on the server can: anywhere, to
+// anything, by no rule of a push. An empty id deletes it.
+func (m *Memory) Set(ref string, id Hash) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	if id == "" {
+		delete(m.server.refs, ref)
+		return
+	}
+	m.server.refs[ref] = id
+}
+
 // RoundTrips counts the calls of all clients that reached the server.
 func (m *Memory) RoundTrips() int {
 	m.server.mu.Lock()
