@@ -16,7 +16,7 @@ type Current struct {
 	// Tip of the source branch.
 	Tip gitrepo.Hash
 	// Fault is why the configuration at the tip cannot be used; Pipeline is
-	// then that of the newest snapshot. Nil when the tip's is in force.
+	// then that of the newest snapshot, without its hotfixes. Nil when the tip's is in force.
 	Fault error
 }
 
@@ -24,6 +24,10 @@ type Current struct {
 // of the source branch, or, as long as that is broken, the one of the newest
 // snapshot. A mistake on the source branch must not stand in the way of a
 // rollback. Without a snapshot to fall back to, a broken one is an error.
+//
+// What rules are in force is said on the source branch alone: of a snapshot with
+// hotfixes the captured commit counts, because a hotfix may change the rules that
+// it has to pass.
 func ReadCurrent(ctx context.Context, r gitrepo.Reader, refs gitrepo.Refs, branch string) (Current, error) {
 	tip, ok := refs[gitrepo.Heads+branch]
 	if !ok {
@@ -42,11 +46,27 @@ func ReadCurrent(ctx context.Context, r gitrepo.Reader, refs gitrepo.Refs, branc
 		return Current{}, err
 	}
 	if id := newestTag(refs); id != "" {
-		if pipeline, fallbackErr := configAt(ctx, r, id); fallbackErr == nil && pipeline.Source.Branch == branch {
+		if pipeline, fallbackErr := capturedConfig(ctx, r, id); fallbackErr == nil && pipeline.Source.Branch == branch {
 			return Current{Pipeline: pipeline, Tip: tip, Fault: err}, nil
 		}
 	}
 	return Current{}, err
+}
+
+// capturedConfig reads the configuration in the commit of the source branch that
+// a snapshot stems from.
+func capturedConfig(ctx context.Context, r gitrepo.Reader, id gitrepo.Hash) (*config.Pipeline, error) {
+	if err := r.Fetch(ctx, []gitrepo.Hash{id}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return nil, err
+	}
+	s, err := Read(r, id, Version{})
+	switch {
+	case errors.Is(err, ErrNoSnapshot) || err == nil && s.Lock.Base == nil:
+		return configAt(ctx, r, id)
+	case err != nil:
+		return nil, err
+	}
+	return configAt(ctx, r, s.Captured())
 }
 
 func configAt(ctx context.Context, r gitrepo.Reader, id gitrepo.Hash) (*config.Pipeline, error) {
