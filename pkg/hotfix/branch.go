@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ const (
 	EditsLock Fault = "HOTFIX_EDITS_LOCK"
 	// Empty: the branch changes nothing.
 	Empty Fault = "HOTFIX_EMPTY"
+	// Unreadable: what the branch names cannot be had, or is no commit.
+	Unreadable Fault = "HOTFIX_UNREADABLE"
 )
 
 // Branch is a hotfix branch as it was found.
@@ -61,48 +64,119 @@ type Known map[gitrepo.Hash]snapshot.Version
 // first the usual, then the most.
 var searchDepth = []int{64, 1024}
 
-// Open finds out what a branch holds. The head and everything that is looked at
-// is fetched. source is the tip of the source branch. An error means that nobody
-// knows; what is wrong with the branch is its Fault.
+// Open is [OpenAll] of one branch.
 func Open(ctx context.Context, r gitrepo.Reader, name string, head, source gitrepo.Hash, known Known) (Branch, error) {
-	b := Branch{Hotfix: snapshot.Hotfix{Name: name, Head: head}}
-	if !snapshot.ValidHotfixName(name) {
-		return b.faulty(BadName, "the name of a hotfix has at most 100 letters, digits, dots, dashes, underscores and slashes: git branch -m hotfix/%s hotfix/<name>", name), nil
-	}
-	var visited []gitrepo.Hash
-	for _, depth := range searchDepth {
-		if err := r.Fetch(ctx, []gitrepo.Hash{head}, gitrepo.FetchOptions{Depth: depth, CommitsOnly: true}); err != nil {
-			return b, fmt.Errorf("hotfix/%s: %w", name, err)
-		}
-		var complete bool
-		var err error
-		if b.Base, visited, complete, err = walk(r, head, known); err != nil {
-			return b, fmt.Errorf("hotfix/%s: %w", name, err)
-		}
-		if b.Base != "" || complete {
-			break
-		}
-	}
-	if err := b.Describe(r); err != nil {
-		return b, fmt.Errorf("hotfix/%s: %w", name, err)
-	}
-	from, err := ofSource(ctx, r, source, visited)
+	all, err := OpenAll(ctx, r, map[string]gitrepo.Hash{name: head}, source, known)
 	if err != nil {
-		return b, fmt.Errorf("hotfix/%s: %w", name, err)
+		return Branch{}, err
 	}
+	return all[0], nil
+}
+
+// OpenAll finds out what branches hold, given by their names and heads, and
+// returns them sorted by name. The heads and everything that is looked at is
+// fetched, of all branches at once. source is the tip of the source branch. An
+// error means that nobody knows; what is wrong with a branch is its Fault, and
+// does not stop the others.
+func OpenAll(ctx context.Context, r gitrepo.Reader, heads map[string]gitrepo.Hash, source gitrepo.Hash, known Known) ([]Branch, error) {
+	branches := make([]Branch, 0, len(heads))
+	for _, name := range slices.Sorted(maps.Keys(heads)) {
+		b := Branch{Hotfix: snapshot.Hotfix{Name: name, Head: heads[name]}}
+		if !snapshot.ValidHotfixName(name) {
+			b = b.faulty(BadName, "the name of a hotfix begins with a letter or digit and has at most 100 of those, dots, dashes, underscores and slashes: git push origin %s:refs/heads/hotfix/<name>", b.Head.Short())
+		}
+		branches = append(branches, b)
+	}
+	if err := trace(ctx, r, branches, source, known); err != nil {
+		return nil, err
+	}
+	var ids []gitrepo.Hash
+	for _, b := range branches {
+		if b.Fault == "" {
+			ids = append(ids, b.Base, b.Head)
+		}
+	}
+	broken, err := fetchEach(ctx, r, ids, gitrepo.FetchOptions{Depth: 1})
+	if err != nil {
+		return nil, err
+	}
+	for i, b := range branches {
+		if b.Fault == "" {
+			branches[i] = b.look(r, broken)
+		}
+	}
+	return branches, nil
+}
+
+// trace finds where branches were cut.
+func trace(ctx context.Context, r gitrepo.Reader, branches []Branch, source gitrepo.Hash, known Known) error {
+	visited := make([][]gitrepo.Hash, len(branches))
+	var open []int // that have no base yet
+	for i, b := range branches {
+		if b.Fault == "" {
+			open = append(open, i)
+		}
+	}
+	for _, depth := range searchDepth {
+		var ids []gitrepo.Hash
+		for _, i := range open {
+			ids = append(ids, branches[i].Head)
+		}
+		broken, err := fetchEach(ctx, r, ids, gitrepo.FetchOptions{Depth: depth, CommitsOnly: true})
+		if err != nil {
+			return err
+		}
+		var again []int
+		for _, i := range open {
+			b := &branches[i]
+			if *b = b.describe(r, broken[b.Head]); b.Fault != "" {
+				continue
+			}
+			var complete bool
+			if b.Base, visited[i], complete, err = walk(r, b.Head, known); err != nil {
+				*b = b.faulty(Unreadable, "%v", err)
+				continue
+			}
+			if b.Base == "" && !complete {
+				again = append(again, i)
+			}
+		}
+		open = again
+	}
+	line := sourceLine{r: r, tip: source}
+	for i, b := range branches {
+		if b.Fault != "" || b.Base != "" && straight(r, b.Base, visited[i]) {
+			continue
+		}
+		from, err := line.newest(ctx, visited[i])
+		if err != nil {
+			return err
+		}
+		branches[i] = b.judge(from)
+	}
+	for i := range branches {
+		if branches[i].Fault == "" {
+			branches[i].Onto, branches[i].Commits = known[branches[i].Base], visited[i]
+		}
+	}
+	return nil
+}
+
+// judge says what is wrong with where a branch was cut; from is the newest commit
+// of the source branch in it.
+func (b Branch) judge(from gitrepo.Hash) Branch {
 	switch {
 	case b.Base == "" && from != "":
 		return b.faulty(BaseUnknown, "it was cut from the source branch, at %s or later, not from what an environment runs: git rebase --onto origin/environments/<environment> %s hotfix/%s",
-			from.Short(), from.Short(), name), nil
+			from.Short(), from.Short(), b.Name)
 	case b.Base == "":
-		return b.faulty(BaseUnknown, "none of its newest %d commits is something that an environment has run: cut it from an environment's branch, git switch -c hotfix/<name> origin/environments/<environment>",
-			searchDepth[len(searchDepth)-1]), nil
+		return b.faulty(BaseUnknown, "none of its commits is something that an environment has run, as far as its newest %d were searched: cut it from an environment's branch, git switch -c hotfix/<name> origin/environments/<environment>",
+			searchDepth[len(searchDepth)-1])
 	case from != "":
 		return b.faulty(HoldsSource, "it holds commits of the source branch, among them %s, which would be released with it: git rebase --onto %s %s hotfix/%s",
-			from.Short(), b.Base.Short(), from.Short(), name), nil
+			from.Short(), b.Base.Short(), from.Short(), b.Name)
 	}
-	b.Onto, b.Commits = known[b.Base], visited
-	return b.look(ctx, r)
+	return b
 }
 
 func (b Branch) faulty(f Fault, format string, args ...any) Branch {
@@ -110,16 +184,53 @@ func (b Branch) faulty(f Fault, format string, args ...any) Branch {
 	return b
 }
 
-// Describe reads when the head was made, by whom, and what it says.
-func (b *Branch) Describe(r gitrepo.Objects) error {
-	commit, err := gitrepo.ReadCommit(r, b.Head)
-	if err != nil {
-		return err
+// describe reads the head; missing is why it could not be fetched.
+func (b Branch) describe(r gitrepo.Objects, missing error) Branch {
+	if missing != nil {
+		return b.faulty(Unreadable, "its head %s cannot be had: %v; push the branch again: git push --force-with-lease origin hotfix/%s", b.Head.Short(), missing, b.Name)
 	}
-	b.When, b.Author = commit.Committer.When, commit.Author.Name
-	b.Subject, _, _ = strings.Cut(commit.Message, "\n")
-	return nil
+	object, err := r.Object(b.Head)
+	if err != nil {
+		return b.faulty(Unreadable, "%v", err)
+	}
+	if object.Type != gitrepo.TypeCommit {
+		return b.faulty(Unreadable, "it names a %s, not a commit: git push origin <commit>:refs/heads/hotfix/<another name>", object.Type)
+	}
+	commit, err := gitrepo.ParseCommit(object)
+	if err != nil {
+		return b.faulty(Unreadable, "%v", err)
+	}
+	b.tell(commit)
+	return b
 }
+
+// look compares base and head.
+func (b Branch) look(r gitrepo.Objects, broken map[gitrepo.Hash]error) Branch {
+	if err := errors.Join(broken[b.Base], broken[b.Head]); err != nil {
+		return b.faulty(Unreadable, "%v", err)
+	}
+	base, head, err := trees(r, b.Base, b.Head)
+	if err != nil {
+		return b.faulty(Unreadable, "%v", err)
+	}
+	changes, err := merge.Diff(r, base, head)
+	if err != nil {
+		return b.faulty(Unreadable, "%v", err)
+	}
+	for _, c := range changes {
+		for _, path := range []string{c.Path, c.From} {
+			if isOwn(path) {
+				return b.faulty(EditsLock, "it changes %s, which only Propagator writes; change the manifests, the lock follows: git checkout %s -- %s, and commit", path, b.Base.Short(), own)
+			}
+		}
+	}
+	if len(changes) == 0 {
+		return b.faulty(Empty, "nothing differs from %s yet", b.Base.Short())
+	}
+	return b
+}
+
+func isOwn(path string) bool { return path == own || strings.HasPrefix(path, own+"/") }
 
 // Log returns the commits of a hotfix, newest first, as far as its newest ones
 // go. They are fetched, without trees.
@@ -142,115 +253,18 @@ func Log(ctx context.Context, r gitrepo.Reader, h snapshot.Hotfix) ([]gitrepo.Co
 	return log, nil
 }
 
-// look compares base and head.
-func (b Branch) look(ctx context.Context, r gitrepo.Reader) (Branch, error) {
-	if err := r.Fetch(ctx, []gitrepo.Hash{b.Base, b.Head}, gitrepo.FetchOptions{Depth: 1}); err != nil {
-		return b, fmt.Errorf("hotfix/%s: %w", b.Name, err)
-	}
-	base, head, err := trees(r, b.Base, b.Head)
+// Describe reads when the head was made, by whom, and what it says. It must have
+// been fetched.
+func (b *Branch) Describe(r gitrepo.Objects) error {
+	commit, err := gitrepo.ReadCommit(r, b.Head)
 	if err != nil {
-		return b, fmt.Errorf("hotfix/%s: %w", b.Name, err)
+		return err
 	}
-	changes, err := merge.Diff(r, base, head)
-	if err != nil {
-		return b, fmt.Errorf("hotfix/%s: %w", b.Name, err)
-	}
-	if i := slices.IndexFunc(changes, func(c merge.Change) bool { return isOwn(c.Path) }); i >= 0 {
-		return b.faulty(EditsLock, "it changes %s, which only Propagator writes; change the manifests, the lock follows: git checkout %s -- %s, and commit", changes[i].Path, b.Base.Short(), own), nil
-	}
-	if len(changes) == 0 {
-		return b.faulty(Empty, "nothing differs from %s yet", b.Base.Short()), nil
-	}
-	return b, nil
+	b.tell(commit)
+	return nil
 }
 
-func isOwn(path string) bool { return path == own || strings.HasPrefix(path, own+"/") }
-
-// walk goes from the head to the first known commits on every path, and returns
-// the one with the highest version: where a branch has merged what an
-// environment ran later, it begins there. visited are the commits above.
-// complete says that the whole history was searched.
-func walk(r gitrepo.Objects, head gitrepo.Hash, known Known) (base gitrepo.Hash, visited []gitrepo.Hash, complete bool, err error) {
-	complete = true
-	seen := map[gitrepo.Hash]bool{head: true}
-	for queue := []gitrepo.Hash{head}; len(queue) > 0; queue = queue[1:] {
-		id := queue[0]
-		if version, ok := known[id]; ok {
-			if base == "" || version.Compare(known[base]) > 0 {
-				base = id
-			}
-			continue
-		}
-		commit, err := gitrepo.ReadCommit(r, id)
-		if errors.Is(err, gitrepo.ErrNotFound) {
-			complete = false
-			continue
-		}
-		if err != nil {
-			return "", nil, false, err
-		}
-		visited = append(visited, id)
-		for _, parent := range commit.Parents {
-			if !seen[parent] {
-				seen[parent] = true
-				queue = append(queue, parent)
-			}
-		}
-	}
-	return base, visited, complete, nil
-}
-
-// ofSource returns the newest of the commits that were made on the source branch;
-// empty when none of its newest was. Where a hotfix was merged into the source
-// branch, its commits are in that history as well, but not along first parents.
-func ofSource(ctx context.Context, r gitrepo.Reader, source gitrepo.Hash, commits []gitrepo.Hash) (gitrepo.Hash, error) {
-	if err := r.Fetch(ctx, []gitrepo.Hash{source}, gitrepo.FetchOptions{Depth: searchDepth[0], CommitsOnly: true}); err != nil {
-		return "", err
-	}
-	line, err := gitrepo.FirstParents(r, source, searchDepth[0])
-	if err != nil {
-		return "", err
-	}
-	for _, made := range line {
-		if slices.Contains(commits, made.ID) {
-			return made.ID, nil
-		}
-	}
-	return "", nil
-}
-
-// reach returns the commits that can be reached from one, as far as they were
-// fetched, up to a limit (0: none).
-func reach(r gitrepo.Objects, from gitrepo.Hash, limit int) (map[gitrepo.Hash]gitrepo.Commit, error) {
-	found := map[gitrepo.Hash]gitrepo.Commit{}
-	for queue := []gitrepo.Hash{from}; len(queue) > 0; queue = queue[1:] {
-		if _, ok := found[queue[0]]; ok {
-			continue
-		}
-		if limit > 0 && len(found) >= limit {
-			break
-		}
-		commit, err := gitrepo.ReadCommit(r, queue[0])
-		if errors.Is(err, gitrepo.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found[queue[0]] = commit
-		queue = append(queue, commit.Parents...)
-	}
-	return found, nil
-}
-
-func trees(r gitrepo.Objects, base, head gitrepo.Hash) (b, h gitrepo.Hash, err error) {
-	first, err := gitrepo.ReadCommit(r, base)
-	if err != nil {
-		return "", "", fmt.Errorf("commit %s: %w", base.Short(), err)
-	}
-	last, err := gitrepo.ReadCommit(r, head)
-	if err != nil {
-		return "", "", fmt.Errorf("commit %s: %w", head.Short(), err)
-	}
-	return first.Tree, last.Tree, nil
+func (b *Branch) tell(head gitrepo.Commit) {
+	b.When, b.Author = head.Committer.When, head.Author.Name
+	b.Subject, _, _ = strings.Cut(head.Message, "\n")
 }

@@ -117,7 +117,7 @@ func mergeInto(r gitrepo.Objects, h snapshot.Hotfix, tree gitrepo.Hash, name str
 	if err != nil {
 		return merge.Result{}, fmt.Errorf("hotfix %s: %w", h.Name, err)
 	}
-	merged, err := merge.Trees(r, base, tree, head, merge.Options{Leave: []string{own}, Ours: name, Theirs: "hotfix/" + h.Name})
+	merged, err := merge.Trees(r, base, tree, head, options(name, h))
 	if err != nil {
 		return merge.Result{}, fmt.Errorf("hotfix %s: %w", h.Name, err)
 	}

@@ -3,7 +3,6 @@ package hotfix
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -41,6 +40,9 @@ const (
 	Mention Evidence = "mentioned"
 	// PatchID: a commit in the history makes the same change.
 	PatchID Evidence = "patch-id"
+	// ImageRevision: the place has newer images where the hotfix has its own,
+	// built from commits that come after those of the hotfix's images.
+	ImageRevision Evidence = "image revision"
 )
 
 // Place is where a hotfix is looked for.
@@ -50,14 +52,24 @@ type Place struct {
 	Tree gitrepo.Hash
 	// Commit whose history counts; of a captured snapshot its source commit.
 	Commit gitrepo.Hash
+	// Images of a snapshot's lock, and what tells more about them. Without either
+	// of them images prove nothing.
+	Images  []snapshot.Image
+	Origins Origins
 }
 
 // Containment is the answer, and why.
 type Containment struct {
 	Answer   Answer
 	Evidence Evidence
-	// Commit that is the evidence; empty where the trees are.
+	// Commit that is the evidence; empty where the trees are. Of an image it is
+	// one of the repository in which that is built.
 	Commit gitrepo.Hash
+	// By is the commit that reverted the hotfix, where it says so.
+	By gitrepo.Hash
+	// Doubt is why evidence from outside of the repository could not be had; with
+	// it there may be another answer next time. Empty otherwise.
+	Doubt string
 	// Changes are what merging the hotfix would change, Conflicts where it cannot
 	// be merged.
 	Changes   []merge.Change
@@ -67,6 +79,9 @@ type Containment struct {
 // String says it in a few words: contained (ancestor 3f2a91c).
 func (c Containment) String() string {
 	text := string(c.Answer)
+	if c.By != "" {
+		text += " by " + c.By.Short()
+	}
 	if c.Evidence != "" {
 		text += " (" + strings.TrimSuffix(fmt.Sprintf("%s %s", c.Evidence, c.Commit.Short()), " ") + ")"
 	}
@@ -83,31 +98,48 @@ func (c Containment) String() string {
 			text += fmt.Sprintf(" and %d more", more)
 		}
 	}
+	if c.Doubt != "" {
+		text += "; " + c.Doubt
+	}
+	if c.By != "" {
+		text += "; to have it again: git revert " + c.By.Short()
+	}
 	return text
 }
 
-// Bounds of what is looked at where the trees alone do not tell: commits of the
-// place's history, and those of them whose change is compared.
-const (
-	historyLimit = 2048
-	patchLimit   = 256
-)
+// Find is [Finder.Find] of a Finder that remembers nothing.
+func Find(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place) (Containment, error) {
+	return new(Finder).Find(ctx, r, d, in)
+}
+
+// Finder looks for hotfixes. It remembers what it found out about histories, so
+// that many hotfixes in one place cost little more than one. The zero value is
+// ready for use. It is safe for concurrent use.
+type Finder struct{ past past }
 
 // Find tells whether a hotfix is contained in a place. What is needed is
 // fetched: the three trees, and only where the merge is not empty the newest
-// commits of the place, without trees, and the trees of those that changed the
-// same files. An error means that nobody knows.
-func Find(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place) (Containment, error) {
-	if err := r.Fetch(ctx, []gitrepo.Hash{d.Base, d.Head}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+// commits of the place, without trees, and the trees of those whose change may
+// be the same. An error means that nobody knows.
+func (f *Finder) Find(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place) (Containment, error) {
+	found, err := f.find(ctx, r, d, in)
+	if err != nil {
 		return Containment{}, fmt.Errorf("hotfix %s: %w", d.Name, err)
+	}
+	return found, nil
+}
+
+func (f *Finder) find(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place) (Containment, error) {
+	if err := r.Fetch(ctx, []gitrepo.Hash{d.Base, d.Head}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return Containment{}, err
 	}
 	base, head, err := trees(r, d.Base, d.Head)
 	if err != nil {
-		return Containment{}, fmt.Errorf("hotfix %s: %w", d.Name, err)
+		return Containment{}, err
 	}
-	merged, err := merge.Trees(r, base, in.Tree, head, merge.Options{Leave: []string{own}, Ours: in.Name, Theirs: "hotfix/" + d.Name})
+	merged, err := merge.Trees(r, base, in.Tree, head, options(in.Name, d.Hotfix))
 	if err != nil {
-		return Containment{}, fmt.Errorf("hotfix %s: %w", d.Name, err)
+		return Containment{}, err
 	}
 	if merged.Empty() {
 		return Containment{Answer: Contained, Evidence: MergeIsEmpty}, nil
@@ -116,109 +148,23 @@ func Find(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place) (Con
 	if !merged.Clean() {
 		c.Answer = Unknown
 	}
-	c.Evidence, c.Commit, err = search(ctx, r, d, in, base, head)
-	if err != nil {
-		return Containment{}, fmt.Errorf("hotfix %s: %w", d.Name, err)
+	if err := f.search(ctx, r, d, in, base, head, &c); err != nil {
+		return Containment{}, err
 	}
 	switch {
+	case c.Evidence == "" && c.Answer == Unknown:
+		err := searchImages(ctx, r, d, in, base, head, &c)
+		return c, err
 	case c.Evidence == "":
 	case merged.Clean():
 		c.Answer = Reverted
 	default:
-		c.Answer = Contained
+		c.Answer, c.By = Contained, ""
 	}
 	return c, nil
 }
 
-// search looks for the hotfix in the history of a place.
-func search(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place, base, head gitrepo.Hash) (Evidence, gitrepo.Hash, error) {
-	if err := r.Fetch(ctx, []gitrepo.Hash{in.Commit}, gitrepo.FetchOptions{Depth: historyLimit, CommitsOnly: true}); err != nil {
-		return "", "", err
-	}
-	history, err := reach(r, in.Commit, historyLimit)
-	if err != nil {
-		return "", "", err
-	}
-	for _, id := range []gitrepo.Hash{d.Head, d.In} {
-		if _, ok := history[id]; ok {
-			return Ancestor, id, nil
-		}
-	}
-	before, err := reach(r, d.Base, historyLimit) // what the hotfix was made on
-	if err != nil {
-		return "", "", err
-	}
-	picked, err := mine(r, d)
-	if err != nil {
-		return "", "", err
-	}
-	ids := candidates(history, before)
-	for _, id := range ids {
-		message := history[id].Message
-		if slices.ContainsFunc(snapshot.Mentioned(message), func(h snapshot.Hotfix) bool { return h.Head == d.Head }) {
-			return Mention, id, nil
-		}
-		if len(picked) == 1 && strings.Contains(message, "(cherry picked from commit "+string(picked[0])+")") {
-			return Mention, id, nil
-		}
-	}
-	return searchChange(ctx, r, base, head, history, ids)
-}
-
-// candidates are the commits of a history that may have brought a hotfix, newest
-// first: those that what it was made on has not.
-func candidates(history, before map[gitrepo.Hash]gitrepo.Commit) []gitrepo.Hash {
-	var ids []gitrepo.Hash
-	for id, commit := range history {
-		if _, old := before[id]; !old && len(commit.Parents) == 1 {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b gitrepo.Hash) int {
-		if by := history[b].Committer.When.Compare(history[a].Committer.When); by != 0 {
-			return by
-		}
-		return strings.Compare(string(a), string(b))
-	})
-	return ids
-}
-
-// mine lists the commits of a hotfix, head first.
-func mine(r gitrepo.Objects, d snapshot.Debt) ([]gitrepo.Hash, error) {
-	_, visited, _, err := walk(r, d.Head, Known{d.Base: {}})
-	return visited, err
-}
-
-// searchChange looks for a commit that makes the same change as the hotfix.
-func searchChange(ctx context.Context, r gitrepo.Reader, base, head gitrepo.Hash, history map[gitrepo.Hash]gitrepo.Commit, ids []gitrepo.Hash) (Evidence, gitrepo.Hash, error) {
-	want, err := merge.PatchID(r, base, head, []string{own})
-	if err != nil {
-		return "", "", err
-	}
-	ids = ids[:min(len(ids), patchLimit)]
-	var fetch []gitrepo.Hash
-	for _, id := range ids {
-		fetch = append(fetch, id, history[id].Parents[0])
-	}
-	slices.Sort(fetch)
-	if fetch = slices.Compact(fetch); len(fetch) == 0 {
-		return "", "", nil
-	}
-	if err := r.Fetch(ctx, fetch, gitrepo.FetchOptions{Depth: 1}); err != nil {
-		return "", "", err
-	}
-	for _, id := range ids {
-		before, after, err := trees(r, history[id].Parents[0], id)
-		if err != nil {
-			return "", "", err
-		}
-		got, err := merge.PatchID(r, before, after, []string{own})
-		if err != nil {
-			return "", "", err
-		}
-		if got == want {
-			return PatchID, id, nil
-		}
-	}
-	return "", "", nil
+// options of merging a hotfix into something.
+func options(ours string, h snapshot.Hotfix) merge.Options {
+	return merge.Options{Leave: []string{own}, Ours: ours, Theirs: "hotfix/" + h.Name}
 }
