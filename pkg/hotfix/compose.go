@@ -31,9 +31,14 @@ type Left struct {
 	// Against is the hotfix that it conflicts with; empty when that is the
 	// snapshot.
 	Against string
+	// Note is more about it, or with no conflict all there is to say.
+	Note string
 }
 
 func (l Left) String() string {
+	if len(l.Conflicts) == 0 && l.Note != "" {
+		return l.Note
+	}
 	with := "the release"
 	if l.Against != "" {
 		with = "hotfix/" + l.Against
@@ -44,6 +49,9 @@ func (l Left) String() string {
 	}
 	if more := len(l.Conflicts) - 1; more > 0 {
 		text += fmt.Sprintf(", and %d more", more)
+	}
+	if l.Note != "" {
+		text += "; " + l.Note
 	}
 	return text
 }

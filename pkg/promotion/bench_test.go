@@ -182,3 +182,41 @@ func BenchmarkIdle(b *testing.B) {
 	}
 	s.report(b)
 }
+
+// BenchmarkCompose makes the patch of ten hotfixes for a pipeline of fifty
+// applications, up to its push, by a client that has looked before: the fixes are
+// merged, everything is rendered, and no image is asked for, because none is new.
+func BenchmarkCompose(b *testing.B) {
+	s := newBenchShop(b, 50, 1)
+	people := s.repo(b)
+	refs := gitrepotest.MustRefs(b, people)
+	stage := refs["refs/heads/environments/stage"]
+	gitrepotest.MustFetch(b, people, gitrepo.FetchOptions{Depth: 1}, stage)
+	for i := range 10 {
+		name := fmt.Sprintf("app%03d", i)
+		files := gitrepotest.Files{"envs/stage/" + name + "/deployment.yaml": deployment(name, "dev.example/shop/"+name+":v1") + "      hostNetwork: false\n"}
+		id, objects := gitrepotest.Commit(b, people, files, "fix", stage)
+		gitrepotest.MustPush(b, people, gitrepo.Push{Objects: objects, Updates: []gitrepo.Update{{Ref: "refs/heads/hotfix/" + name, New: id}}})
+	}
+	for _, warm := range []bool{false, true} {
+		b.Run(fmt.Sprintf("warm=%t", warm), func(b *testing.B) {
+			e := s.engine(s.counted(b))
+			state := s.observe(b, e)
+			steps, err := PlanCompose(state)
+			if err != nil || len(steps) != 1 || len(steps[0].Hotfixes) != 10 {
+				b.Fatal(steps, err)
+			}
+			s.reset()
+			for b.Loop() {
+				if !warm {
+					e = s.engine(s.counted(b))
+					state = s.observe(b, e)
+				}
+				if _, err := e.prepareComposition(b.Context(), state, steps[0]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s.report(b)
+		})
+	}
+}

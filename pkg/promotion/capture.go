@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -50,22 +51,27 @@ func (e *Engine) Prepare(ctx context.Context, of Step) (*Captured, error) {
 // snapshot below, what that has is not asked for again.
 func (e *Engine) prepare(ctx context.Context, r gitrepo.Objects, of Step, below *snapshot.Snapshot) (*Captured, error) {
 	commit, step := of.Commit, fmt.Sprintf("%s %s", cmp.Or(of.Kind, Capture), of.Version)
+	named := "commit " + commit.Short()
+	if of.Kind == Compose {
+		// Nobody can look at a commit that is not pushed.
+		step, named = of.String(), headsOf(of.Hotfixes)
+	}
 	source, err := gitrepo.ReadCommit(r, commit)
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
 	pipeline, err := snapshot.ReadConfig(r, source.Tree)
 	if err != nil {
-		return nil, stepError(step, sideConfig, fmt.Errorf("commit %s: %w", commit.Short(), err))
+		return nil, stepError(step, sideConfig, fmt.Errorf("%s: %w", named, err))
 	}
 	tree := gitrepo.TreeFS(r, source.Tree)
 	applications, err := discover(tree, pipeline)
 	if err != nil {
-		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
+		return nil, stepError(step, sideRender, fmt.Errorf("%s: %w", named, err))
 	}
 	used, err := references(ctx, tree, pipeline, applications)
 	if err != nil {
-		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
+		return nil, stepError(step, sideRender, fmt.Errorf("%s: %w", named, err))
 	}
 	lock := &snapshot.Lock{
 		Version: of.Version,
@@ -75,17 +81,26 @@ func (e *Engine) prepare(ctx context.Context, r gitrepo.Objects, of Step, below 
 		lock = composedLock(of, *below, of.Hotfixes)
 	}
 	lock.Tools.Kustomize, lock.Tools.Helm = render.Versions()
-	if lock.Images, err = e.resolve(ctx, pipeline, used, below, commit.Short()); err != nil {
+	if lock.Images, err = e.resolve(ctx, pipeline, used, below, named); err != nil {
 		return nil, stepError(step, sideRegistry, err)
 	}
 	if lock.Renders, err = renders(ctx, tree, pipeline, applications, lock); err != nil {
-		return nil, stepError(step, sideRender, fmt.Errorf("commit %s: %w", commit.Short(), err))
+		return nil, stepError(step, sideRender, fmt.Errorf("%s: %w", named, err))
 	}
 	built, objects, err := snapshot.Build(r, lock, e.identity(pipeline))
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
 	return &Captured{Snapshot: built, Pipeline: pipeline, objects: objects, below: below}, nil
+}
+
+// headsOf names what was composed: hotfix pay-timeout (3f2a91c).
+func headsOf(hotfixes []snapshot.Hotfix) string {
+	names := make([]string, 0, len(hotfixes))
+	for _, h := range hotfixes {
+		names = append(names, "hotfix "+h.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 // applicationsOf holds the applications of each environment by its name.

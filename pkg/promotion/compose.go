@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,7 +35,9 @@ func (e *Engine) PrepareComposition(ctx context.Context, s *State, step Step) (*
 
 // prepareComposition works out a composed snapshot, and writes nothing anywhere.
 // The digests of the snapshot below are kept; only references that it does not
-// have are resolved.
+// have are resolved. Of several hotfixes those that cannot be built, because an
+// image is missing or the manifests cannot be rendered, are left out: the others
+// may be urgent.
 func (e *Engine) prepareComposition(ctx context.Context, s *State, step Step) (*Captured, error) {
 	onto, err := e.Snapshot(ctx, s, step.Onto)
 	if err != nil {
@@ -43,6 +46,26 @@ func (e *Engine) prepareComposition(ctx context.Context, s *State, step Step) (*
 	if err := e.fetchHotfixes(ctx, step.Hotfixes); err != nil {
 		return nil, err
 	}
+	captured, err := e.composeOnto(ctx, onto, step)
+	if err == nil || len(step.Hotfixes) < 2 || transient(ctx, err) {
+		return captured, err
+	}
+	missing := missingImages(err)
+	step.Hotfixes = slices.DeleteFunc(slices.Clone(step.Hotfixes), func(h snapshot.Hotfix) bool {
+		broken := e.tryAlone(ctx, onto, h, missing)
+		if broken != nil {
+			e.log().WarnContext(ctx, "a hotfix is left out of a composition", "hotfix", h.Name, "version", step.Version.String(), "reason", broken.Error())
+		}
+		return broken != nil
+	})
+	if len(step.Hotfixes) == 0 || ctx.Err() != nil {
+		return nil, err
+	}
+	return e.composeOnto(ctx, onto, step)
+}
+
+// composeOnto works out the snapshot of hotfixes whose commits were fetched.
+func (e *Engine) composeOnto(ctx context.Context, onto snapshot.Snapshot, step Step) (*Captured, error) {
 	composed, err := hotfix.Compose(e.Repo, onto.Tree, onto.Lock.Version.String(), step.Hotfixes)
 	if err != nil {
 		return nil, err
@@ -50,17 +73,66 @@ func (e *Engine) prepareComposition(ctx context.Context, s *State, step Step) (*
 	if len(composed.Left) > 0 {
 		return nil, fmt.Errorf("hotfix %s %s", composed.Left[0].Name, composed.Left[0])
 	}
-	commit, objects, err := snapshot.Compose(e.Repo, onto, composed.Tree, composed.Hotfixes, e.identity(s.Pipeline))
+	pipeline, err := snapshot.ReadConfig(e.Repo, onto.Tree)
+	if err != nil {
+		return nil, err
+	}
+	commit, objects, err := snapshot.Compose(e.Repo, onto, composed.Tree, composed.Hotfixes, e.identity(pipeline))
 	if err != nil {
 		return nil, err
 	}
 	objects = append(composed.Objects, objects...)
-	captured, err := e.prepare(ctx, gitrepo.With(e.Repo, objects...), Step{Kind: Compose, Version: step.Version, Commit: commit, Hotfixes: composed.Hotfixes}, &onto)
+	captured, err := e.prepare(ctx, gitrepo.With(e.Repo, objects...), Step{Kind: Compose, Version: step.Version, Onto: step.Onto, Commit: commit, Hotfixes: composed.Hotfixes}, &onto)
 	if err != nil {
 		return nil, err
 	}
 	captured.objects = append(objects, captured.objects...)
 	return captured, nil
+}
+
+// missingImages are the references that an error is about.
+func missingImages(err error) map[string]bool {
+	missing := map[string]bool{}
+	switch err := err.(type) { //nolint:errorlint // every branch of the chain is looked at
+	case *MissingImageError:
+		missing[err.Reference] = true
+	case interface{ Unwrap() []error }:
+		for _, err := range err.Unwrap() {
+			maps.Copy(missing, missingImages(err))
+		}
+	case interface{ Unwrap() error }:
+		return missingImages(err.Unwrap())
+	}
+	return missing
+}
+
+// tryAlone says what is wrong with a hotfix by itself: it cannot be rendered, or
+// wants an image that is known to be missing. Nobody is asked.
+func (e *Engine) tryAlone(ctx context.Context, onto snapshot.Snapshot, h snapshot.Hotfix, missing map[string]bool) error {
+	composed, err := hotfix.Compose(e.Repo, onto.Tree, onto.Lock.Version.String(), []snapshot.Hotfix{h})
+	if err != nil {
+		return err
+	}
+	r := gitrepo.With(e.Repo, composed.Objects...)
+	pipeline, err := snapshot.ReadConfig(r, composed.Tree)
+	if err != nil {
+		return err
+	}
+	tree := gitrepo.TreeFS(r, composed.Tree)
+	applications, err := discover(tree, pipeline)
+	if err != nil {
+		return err
+	}
+	used, err := references(ctx, tree, pipeline, applications)
+	if err != nil {
+		return err
+	}
+	for _, reference := range slices.Sorted(maps.Keys(used)) {
+		if missing[reference] {
+			return fmt.Errorf("image %s cannot be had", reference)
+		}
+	}
+	return nil
 }
 
 func (e *Engine) fetchHotfixes(ctx context.Context, hotfixes []snapshot.Hotfix) error {
@@ -287,6 +359,9 @@ func PlanClose(s *State, name string, dropped bool, reason string) (Step, error)
 	h, err := s.FindHotfix(name)
 	if err != nil {
 		return Step{}, err
+	}
+	if !snapshot.ValidHotfixName(h.Name) {
+		return Step{}, &RefusedError{Wait: h.waits()[0]} // it was never composed, and its name cannot be recorded
 	}
 	if h.Closed != nil {
 		return Step{}, &RefusedError{Wait: Wait{Environment: "hotfix/" + h.Name, Reason: AlreadyThere, Detail: "it is closed: " + h.Closed.Reason}}

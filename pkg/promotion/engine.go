@@ -36,6 +36,10 @@ type Engine struct {
 	// Gates opens gates that ask the world outside. Nil: none can be asked, so
 	// that promotions that need one wait.
 	Gates Gates
+	// Services opens the Git repository in which an image is built, given as
+	// manifests write it without tag and digest; nil and no error when the
+	// configuration does not say where. Nil: images prove nothing about hotfixes.
+	Services func(p *config.Pipeline, image string) (gitrepo.Reader, error)
 	// Settle is how long an Application must have been healthy. Default: none.
 	Settle time.Duration
 	// Actor is named in the ledger: the person, or "propagator".

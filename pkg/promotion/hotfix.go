@@ -70,21 +70,19 @@ func (e *Engine) observeHotfixes(ctx context.Context, s *State, refs gitrepo.Ref
 		return err
 	}
 	known := s.known(lines)
-	for _, ref := range slices.Sorted(maps.Keys(branches)) {
-		name := strings.TrimPrefix(ref, snapshot.HotfixBranches)
-		branch, err := e.openBranch(ctx, s, name, branches[ref], known)
-		if err != nil {
-			return err
-		}
-		if _, composed := known[branch.Head]; composed {
-			continue // it is a debt below, or in a snapshot that is on its way
-		}
+	opened, err := e.openBranches(ctx, s, branches, lines, known)
+	if err != nil {
+		return err
+	}
+	for _, branch := range opened {
 		s.Hotfixes = append(s.Hotfixes, Hotfix{Branch: branch, Open: true})
 	}
 	s.addComposed(lines, branches)
-	s.addEmpty(branches, known)
 	for i := range s.Hotfixes {
 		s.Hotfixes[i].From = known[s.Hotfixes[i].Base]
+	}
+	if err := e.fetchKnown(ctx, s.Hotfixes); err != nil {
+		return err
 	}
 	for i := range s.Hotfixes {
 		if err := e.locate(ctx, s, &s.Hotfixes[i]); err != nil {
@@ -141,32 +139,44 @@ func (s *State) closed(h snapshot.Hotfix) *snapshot.Closure {
 	return nil
 }
 
-// readLines reads the newest snapshot of every line that an environment runs, or
-// has left for the hotfix lane.
+// readLines reads the newest sound snapshot of every line that an environment
+// runs, or has left for the hotfix lane.
 func (e *Engine) readLines(ctx context.Context, s *State) ([]snapshot.Snapshot, error) {
-	wanted := map[snapshot.Version]bool{}
+	var at []snapshot.Version // one of each line
 	for _, environment := range s.Environments {
 		if environment.Snapshot == nil || environment.Unreadable != "" {
 			continue
 		}
-		for _, at := range []snapshot.Version{environment.Current().Snapshot, environment.detour()} {
-			versions := s.Versions()
-			if i := slices.IndexFunc(versions, at.SameLine); i >= 0 && !at.IsZero() {
-				wanted[versions[i]] = true
+		for _, version := range []snapshot.Version{environment.Current().Snapshot, environment.detour()} {
+			if !version.IsZero() && !slices.ContainsFunc(at, version.SameLine) {
+				at = append(at, version)
 			}
 		}
 	}
-	read, err := e.readSnapshots(ctx, s, wanted)
-	if err != nil {
-		return nil, err
-	}
 	var lines []snapshot.Snapshot
-	for version, found := range read {
-		if found.err == nil {
-			lines = append(lines, found.Snapshot)
-			continue
+	for range maxDamaged {
+		wanted := map[snapshot.Version]bool{}
+		for _, version := range at {
+			versions := s.Versions()
+			if i := slices.IndexFunc(versions, version.SameLine); i >= 0 {
+				wanted[versions[i]] = true
+			}
 		}
-		s.Damaged[version] = found.err.Error()
+		read, err := e.readSnapshots(ctx, s, wanted)
+		if err != nil {
+			return nil, err
+		}
+		for version, found := range read {
+			if found.err != nil {
+				s.Damaged[version] = found.err.Error() // the one below it is next
+				continue
+			}
+			lines = append(lines, found.Snapshot)
+			at = slices.DeleteFunc(at, version.SameLine)
+		}
+		if len(read) == 0 || len(at) == 0 {
+			break
+		}
 	}
 	slices.SortFunc(lines, func(a, b snapshot.Snapshot) int { return a.Lock.Version.Compare(b.Lock.Version) })
 	return lines, nil
@@ -225,45 +235,57 @@ func (s *State) addComposed(lines []snapshot.Snapshot, branches gitrepo.Refs) {
 	}
 }
 
-// addEmpty adds the branches that were cut and on which nothing is yet.
-func (s *State) addEmpty(branches gitrepo.Refs, known hotfix.Known) {
-	for _, ref := range slices.Sorted(maps.Keys(branches)) {
-		head := branches[ref]
-		version, cut := known[head]
-		if !cut || slices.ContainsFunc(s.Hotfixes, func(h Hotfix) bool { return h.Head == head }) {
+// openBranches finds out what branches hold. Those whose heads are composed are
+// left out: they are debts, or in a snapshot that is on its way.
+func (e *Engine) openBranches(ctx context.Context, s *State, refs gitrepo.Refs, lines []snapshot.Snapshot, known hotfix.Known) ([]hotfix.Branch, error) {
+	var all []hotfix.Branch
+	unread := map[string]gitrepo.Hash{}
+	for ref, head := range refs {
+		name := strings.TrimPrefix(ref, snapshot.HotfixBranches)
+		if version, isKnown := known[head]; isKnown && snapshot.ValidHotfixName(name) {
+			if !s.composed(head, lines) {
+				all = append(all, hotfix.Branch{
+					Hotfix: snapshot.Hotfix{Name: name, Base: head, Head: head}, Onto: version, Fault: hotfix.Empty,
+					Detail: fmt.Sprintf("there is no commit on top of %s yet", version),
+				})
+			}
 			continue
 		}
-		name := strings.TrimPrefix(ref, snapshot.HotfixBranches)
-		s.Hotfixes = append(s.Hotfixes, Hotfix{Open: true, Branch: hotfix.Branch{
-			Hotfix: snapshot.Hotfix{Name: name, Base: head, Head: head}, Onto: version, Fault: hotfix.Empty, Detail: "nothing is on it yet",
-		}})
-	}
-}
-
-// openBranch finds out what a branch holds; a branch that cannot be understood
-// stops nothing but itself.
-func (e *Engine) openBranch(ctx context.Context, s *State, name string, head gitrepo.Hash, known hotfix.Known) (hotfix.Branch, error) {
-	if version, composed := known[head]; composed {
-		return hotfix.Branch{Hotfix: snapshot.Hotfix{Name: name, Head: head}, Onto: version, Fault: hotfix.Empty}, nil
-	}
-	if branch, ok := e.memory.branches.get(head); ok && branch.Name == name {
+		branch, ok := e.memory.branches.get(branchKey{name, head})
 		// It begins where it did unless a part of it was composed meanwhile.
 		_, same := known[branch.Base]
-		if same && !slices.ContainsFunc(branch.Commits, func(id gitrepo.Hash) bool { _, composed := known[id]; return composed }) {
-			return branch, nil
+		if ok && same && !slices.ContainsFunc(branch.Commits, func(id gitrepo.Hash) bool { _, composed := known[id]; return composed }) {
+			all = append(all, branch)
+			continue
+		}
+		unread[name] = head
+	}
+	if len(unread) == 0 {
+		return all, nil
+	}
+	opened, err := hotfix.OpenAll(ctx, e.Repo, unread, s.SourceTip, known)
+	if err != nil {
+		return nil, err
+	}
+	for _, branch := range opened {
+		if branch.Base != "" {
+			e.memory.branches.put(branchKey{branch.Name, branch.Head}, branch)
 		}
 	}
-	branch, err := hotfix.Open(ctx, e.Repo, name, head, s.SourceTip, known)
-	switch {
-	case err == nil && branch.Base != "":
-		e.memory.branches.put(head, branch)
-	case err == nil:
-	case transient(ctx, err):
-		return branch, err
-	default:
-		branch.Fault, branch.Detail = hotfix.BaseUnknown, err.Error()
+	return append(all, opened...), nil
+}
+
+// composed reports whether a commit is the head of a hotfix that is in a snapshot
+// or a ledger.
+func (s *State) composed(head gitrepo.Hash, lines []snapshot.Snapshot) bool {
+	for _, line := range lines {
+		if slices.ContainsFunc(line.Lock.Hotfixes, func(h snapshot.Hotfix) bool { return h.Head == head }) {
+			return true
+		}
 	}
-	return branch, nil
+	return slices.ContainsFunc(s.Environments, func(e Environment) bool {
+		return slices.ContainsFunc(e.Current().Hotfixes, func(d snapshot.Debt) bool { return d.Head == head })
+	})
 }
 
 // transient errors are those that another look may not meet again.
@@ -271,15 +293,32 @@ func transient(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, gitrepo.ErrUnreachable) || errors.Is(err, gitrepo.ErrUnauthorized)
 }
 
-// find is hotfix.Find, remembered: the same commits always give the same answer.
-func (e *Engine) find(ctx context.Context, d snapshot.Debt, in hotfix.Place) (hotfix.Containment, error) {
-	key := findKey{d.Base, d.Head, d.In, in.Tree, in.Commit}
-	if known, ok := e.memory.found.get(key); ok {
-		return known, nil
+// fetchKnown brings along what the hotfixes are in one go. What cannot be had is
+// found out one by one, where it is needed.
+func (e *Engine) fetchKnown(ctx context.Context, hotfixes []Hotfix) error {
+	var sound []snapshot.Hotfix
+	for _, h := range hotfixes {
+		if h.Fault == "" && h.Closed == nil {
+			sound = append(sound, h.Hotfix)
+		}
 	}
-	found, err := hotfix.Find(ctx, e.Repo, d, in)
+	if err := e.fetchHotfixes(ctx, sound); err != nil && !errors.Is(err, gitrepo.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// find looks for a hotfix, and remembers: the same commits always give the same
+// answer.
+func (e *Engine) find(ctx context.Context, d snapshot.Debt, in hotfix.Place) (hotfix.Containment, error) {
+	key := findKey{d.Base, d.Head, d.In, in.Tree, in.Commit, d.Since}
+	known, ok := e.memory.found.get(key)
+	if age := e.now().Sub(known.at); ok && (known.Doubt == "" || age >= 0 && age < verdictLife) {
+		return known.Containment, nil
+	}
+	found, err := e.memory.finder.Find(ctx, e.Repo, d, in)
 	if err == nil {
-		e.memory.found.put(key, found)
+		e.memory.found.put(key, pastFind{found, e.now()})
 	}
 	return found, err
 }
@@ -302,7 +341,7 @@ func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix) error {
 			if transient(ctx, err) {
 				return err
 			}
-			found = hotfix.Containment{Answer: hotfix.Unknown}
+			found = hotfix.Containment{Answer: hotfix.Unknown, Doubt: err.Error()}
 		}
 		h.In = append(h.In, Whereabouts{Place: place, Version: version, Containment: found})
 		return nil
@@ -320,15 +359,50 @@ func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix) error {
 			continue
 		}
 		at := environment.Snapshot
-		if err := look(environment.Name, at.Lock.Version, placeOf(*at)); err != nil {
+		if err := look(environment.Name, at.Lock.Version, e.placeOf(s, *at)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func placeOf(s snapshot.Snapshot) hotfix.Place {
-	return hotfix.Place{Name: s.Lock.Version.String(), Tree: s.Tree, Commit: s.Source}
+func (e *Engine) placeOf(s *State, snap snapshot.Snapshot) hotfix.Place {
+	place := hotfix.Place{Name: snap.Lock.Version.String(), Tree: snap.Tree, Commit: snap.Source}
+	if e.Services != nil {
+		place.Images, place.Origins = snap.Lock.Images, origins{e, s}
+	}
+	return place
+}
+
+// origins implements [hotfix.Origins].
+type origins struct {
+	engine *Engine
+	state  *State
+}
+
+// Of implements [hotfix.Origins]. Snapshots that are gone tell nothing.
+func (o origins) Of(ctx context.Context, h snapshot.Hotfix) ([]snapshot.Image, error) {
+	composed, err := o.engine.Snapshot(ctx, o.state, h.Since)
+	if err != nil || composed.Lock.Base == nil {
+		return nil, unlessTransient(ctx, err)
+	}
+	below, err := o.engine.Snapshot(ctx, o.state, composed.Lock.Base.Snapshot)
+	if err != nil {
+		return nil, unlessTransient(ctx, err)
+	}
+	return hotfix.Brought(composed.Lock, below.Lock), nil
+}
+
+// Repository implements [hotfix.Origins].
+func (o origins) Repository(image string) (gitrepo.Reader, error) {
+	return o.engine.Services(o.state.Pipeline, image)
+}
+
+func unlessTransient(ctx context.Context, err error) error {
+	if err != nil && transient(ctx, err) {
+		return err
+	}
+	return nil
 }
 
 // observeCompositions finds out which patches are due: on each line that an
@@ -347,11 +421,15 @@ func (e *Engine) observeCompositions(ctx context.Context, s *State, lines []snap
 			}
 			continue
 		}
+		if err := e.fetchHotfixes(ctx, pool); err != nil {
+			return err
+		}
 		composed, err := hotfix.Compose(e.Repo, onto.Tree, onto.Lock.Version.String(), pool)
 		if err != nil {
 			return err
 		}
 		for _, left := range composed.Left {
+			left.Note = s.rewritten(left.Hotfix, onto)
 			s.leave(left, onto.Lock.Version)
 		}
 		// Who sees the first environment can read where new images come from.
@@ -383,15 +461,22 @@ func (e *Engine) pool(ctx context.Context, s *State, onto snapshot.Snapshot) ([]
 	version := onto.Lock.Version
 	var pool []snapshot.Hotfix
 	for _, h := range s.Hotfixes {
+		if slices.ContainsFunc(pool, func(other snapshot.Hotfix) bool { return other.Head == h.Head }) {
+			continue // another name for the same
+		}
 		own := h.Onto.SameLine(version)
 		earlier := h.Onto.Compare(version) < 0 && len(h.Owed) > 0
 		in := slices.ContainsFunc(onto.Lock.Hotfixes, func(other snapshot.Hotfix) bool { return other.Head == h.Head })
 		if h.Fault != "" || h.Closed != nil || in || !own && !earlier {
 			continue
 		}
-		found, err := e.find(ctx, snapshot.Debt{Hotfix: h.Hotfix}, placeOf(onto))
+		found, err := e.find(ctx, snapshot.Debt{Hotfix: h.Hotfix}, e.placeOf(s, onto))
 		if err != nil {
-			return nil, err
+			if transient(ctx, err) {
+				return nil, err
+			}
+			s.leave(hotfix.Left{Hotfix: h.Hotfix, Note: err.Error()}, version)
+			continue
 		}
 		if found.Answer != hotfix.Contained && found.Answer != hotfix.Reverted {
 			h.Since = s.nextPatch(version)
@@ -411,6 +496,18 @@ func (s *State) leave(left hotfix.Left, onto snapshot.Version) {
 		}
 		s.Hotfixes[i].Left[onto] = left
 	}
+}
+
+// rewritten says that a branch was rewritten after it was composed, if it was, and
+// what its author can do: what was composed stays.
+func (s *State) rewritten(h snapshot.Hotfix, onto snapshot.Snapshot) string {
+	i := slices.IndexFunc(onto.Lock.Hotfixes, func(other snapshot.Hotfix) bool { return other.Name == h.Name })
+	if i < 0 {
+		return ""
+	}
+	before := onto.Lock.Hotfixes[i]
+	return fmt.Sprintf("the branch was rewritten: it was at %s when %s was made of it, which stays; go on from there: git rebase --onto %s %s hotfix/%s",
+		before.Head.Short(), before.Since, before.Head.Short(), h.Base.Short(), h.Name)
 }
 
 // nextPatch is the version of the next composition of a line.
@@ -439,7 +536,9 @@ func planHotfixes(s *State, d *Decision) {
 		d.Steps = append(d.Steps, m.step())
 	}
 	for _, h := range s.Hotfixes {
-		d.Waits = append(d.Waits, h.waits()...)
+		if h.Fault != hotfix.Empty { // somebody has just begun
+			d.Waits = append(d.Waits, h.waits()...)
+		}
 	}
 }
 
@@ -464,9 +563,6 @@ func (h Hotfix) refusal() *RefusedError {
 func (h Hotfix) waits() []Wait {
 	name := strings.TrimPrefix(h.Ref(), gitrepo.Heads)
 	if h.Fault != "" {
-		if h.Fault == hotfix.Empty {
-			return nil
-		}
 		return []Wait{{Environment: name, Reason: HotfixUnusable, Detail: fmt.Sprintf("%s: %s", h.Fault, h.Detail)}}
 	}
 	var waits []Wait
@@ -525,7 +621,7 @@ func (e *Engine) askHotfixes(ctx context.Context, s *State, q Question) (Finding
 	var contained []string
 	var missing *Finding
 	for _, d := range s.owed(environment) {
-		found, err := e.find(ctx, d, placeOf(target))
+		found, err := e.find(ctx, d, e.placeOf(s, target))
 		if err != nil {
 			return Finding{}, err
 		}
@@ -567,7 +663,7 @@ func (e *Engine) carry(ctx context.Context, s *State, environment Environment, t
 		if target.Lock.Base != nil {
 			break // a composition is not on the source branch
 		}
-		found, err := e.find(ctx, d, placeOf(target))
+		found, err := e.find(ctx, d, e.placeOf(s, target))
 		if err != nil {
 			return nil, err
 		}

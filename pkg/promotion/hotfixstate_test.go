@@ -19,6 +19,7 @@ func (s *shop) state() *State {
 	return state
 }
 
+// hotfix returns what is known of a hotfix.
 func (s *shop) hotfix(name string) Hotfix {
 	s.t.Helper()
 	h, err := s.state().FindHotfix(name)

@@ -60,6 +60,8 @@ type shop struct {
 	argo       *argo
 	clock      time.Time
 	built      map[string]imagebuild.Built
+	// services, when set, opens the repositories in which images are built.
+	services func(*config.Pipeline, string) (gitrepo.Reader, error)
 }
 
 func newShop(t *testing.T, files ...gitrepotest.Files) *shop {
@@ -93,7 +95,12 @@ func newShop(t *testing.T, files ...gitrepotest.Files) *shop {
 // push builds an image and pushes it to dev, with a signature.
 func (s *shop) push(name, tag string) {
 	s.t.Helper()
-	revision := fmt.Sprintf("%s-%d", tag, len(s.built))
+	s.pushFrom(name, tag, fmt.Sprintf("%s-%d", tag, len(s.built)))
+}
+
+// pushFrom pushes an image that was built from a revision.
+func (s *shop) pushFrom(name, tag, revision string) {
+	s.t.Helper()
 	image := registrytest.MustIndex(s.t, imagebuild.Spec{
 		Platforms: registrytest.TwoPlatforms(),
 		Layers:    []imagebuild.Files{{"base": "shared"}},
@@ -116,7 +123,7 @@ func (s *shop) engine(repo gitrepo.Repo) *Engine {
 		repo = s.server.Client()
 	}
 	return &Engine{
-		Repo: repo, Registries: s, Applications: s.argo, Actor: "test",
+		Repo: repo, Registries: s, Applications: s.argo, Actor: "test", Services: s.services,
 		Now: func() time.Time { return s.clock }, Concurrency: 1,
 	}
 }

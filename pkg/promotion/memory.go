@@ -7,6 +7,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/gate"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/hotfix"
+	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
 // memory is what an engine remembers between two looks. All of it can be had
@@ -34,14 +35,30 @@ type memory struct {
 	// tips are where the ledgers' branches were, by environment.
 	tips map[string]seenTip
 	// What was found out about commits, which never changes.
-	branches lookup[gitrepo.Hash, hotfix.Branch]
+	branches lookup[branchKey, hotfix.Branch]
 	heads    lookup[gitrepo.Hash, hotfix.Branch]
-	found    lookup[findKey, hotfix.Containment]
+	finder   hotfix.Finder
+	found    lookup[findKey, pastFind]
 	checked  lookup[gitrepo.Hash, bool]
 }
 
+// branchKey is a branch as it was found.
+type branchKey struct {
+	name string
+	head gitrepo.Hash
+}
+
 // findKey is what a containment depends on.
-type findKey struct{ base, head, in, tree, commit gitrepo.Hash }
+type findKey struct {
+	base, head, in, tree, commit gitrepo.Hash
+	since                        snapshot.Version
+}
+
+// pastFind is a containment, and when it was found out.
+type pastFind struct {
+	hotfix.Containment
+	at time.Time
+}
 
 // lookup is a map that is emptied when it is full. It is safe for concurrent use.
 type lookup[K comparable, V any] struct {

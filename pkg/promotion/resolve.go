@@ -31,12 +31,13 @@ type MissingImageError struct {
 	Reference string
 	// UsedBy lists environment/application.
 	UsedBy []string
-	Commit string
-	Err    error
+	// In says what was captured or composed: commit 3f2a91c.
+	In  string
+	Err error
 }
 
 func (e *MissingImageError) Error() string {
-	text := fmt.Sprintf("image %s of %s (commit %s): %v", e.Reference, strings.Join(e.UsedBy, ", "), e.Commit, e.Err)
+	text := fmt.Sprintf("image %s of %s (%s): %v", e.Reference, strings.Join(e.UsedBy, ", "), e.In, e.Err)
 	if errors.Is(e.Err, registry.ErrNotFound) {
 		return string(ImageMissing) + ": " + text
 	}
@@ -59,7 +60,7 @@ func (u uses) add(reference, environment, application string) {
 // resolve turns every reference into a digest, as the registries answer now.
 // All failures are reported, not only the first.
 // What a snapshot below has already is not resolved again.
-func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, below *snapshot.Snapshot, commit string) ([]snapshot.Image, error) {
+func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, below *snapshot.Snapshot, in string) ([]snapshot.Image, error) {
 	var (
 		mu     sync.Mutex
 		images []snapshot.Image
@@ -74,7 +75,7 @@ func (e *Engine) resolve(ctx context.Context, p *config.Pipeline, used uses, bel
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				errs = append(errs, &MissingImageError{Reference: reference, UsedBy: image.UsedBy, Commit: commit, Err: err})
+				errs = append(errs, &MissingImageError{Reference: reference, UsedBy: image.UsedBy, In: in, Err: err})
 				return nil
 			}
 			images = append(images, image)
