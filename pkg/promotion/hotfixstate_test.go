@@ -48,7 +48,7 @@ func TestHotfixStates(t *testing.T) {
 		func(state *State) error { _, err := PlanCompose(state, "memory"); return err },
 		func(state *State) error { _, err := PlanMergeBack(state, "memory", false); return err },
 	} {
-		mustContain(t, plan(s.state()), "HOTFIX_UNUSABLE", "HOTFIX_EMPTY", "nothing is on it yet")
+		mustContain(t, plan(s.state()), "HOTFIX_UNUSABLE", "HOTFIX_EMPTY", "there is no commit on top of shop/v0.1.0 yet")
 	}
 	s.fix("memory", everywhere("jobs/cache.yaml", deployment("cache", "redis:7.4")+"# less memory\n"))
 	s.isIn("memory", StateOpen)
