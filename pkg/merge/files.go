@@ -127,7 +127,10 @@ func (m *treeMerge) content(path string, paths [3]string, b, o, t gitrepo.Entry)
 			return "", false, nil
 		}
 	}
-	text, conflicts := mergeFile(paths[1], names, texts[0], texts[1], texts[2])
+	text, conflicts, more := mergeFile(paths[1], names, texts[0], texts[1], texts[2])
+	if more {
+		m.beside = append(m.beside, path)
+	}
 	for _, c := range conflicts {
 		c.Path = path
 		for i, side := range []*Side{&c.Base, &c.Ours, &c.Theirs} {
@@ -154,24 +157,25 @@ func notText(content string) string {
 }
 
 // mergeFile merges three texts; the name says whether it is YAML. With
-// conflicts the text is that of ours.
-func mergeFile(name string, names [3]string, base, ours, theirs string) (string, []Conflict) {
+// conflicts the text is that of ours, and more says whether theirs changes other
+// parts of it as well.
+func mergeFile(name string, names [3]string, base, ours, theirs string) (text string, conflicts []Conflict, more bool) {
 	m := mergeText(base, ours, theirs)
 	if len(m.conflicts) == 0 {
-		return m.text, nil
+		return m.text, nil, false
 	}
+	more = m.text != ours
 	why := ""
 	if isYAML(name) {
 		text, conflicts, err := mergeYAML(names, base, ours, theirs, m.text)
 		if len(conflicts) > 0 {
-			return ours, conflicts
+			return ours, conflicts, more || changesBeside(names, base, ours, theirs)
 		}
 		if err == nil {
-			return text, nil
+			return text, nil, false
 		}
 		why = "not merged as YAML: " + err.Error()
 	}
-	var conflicts []Conflict
 	for _, r := range m.conflicts {
 		conflicts = append(conflicts, Conflict{
 			Kind: KindContent, Detail: why,
@@ -179,5 +183,5 @@ func mergeFile(name string, names [3]string, base, ours, theirs string) (string,
 			Ours: sideOf(m.ours, r.ours[0], r.ours[1]), Theirs: sideOf(m.theirs, r.theirs[0], r.theirs[1]),
 		})
 	}
-	return ours, conflicts
+	return ours, conflicts, more
 }

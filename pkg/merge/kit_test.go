@@ -144,6 +144,11 @@ func (s store) merged(t testing.TB, base, ours, theirs gitrepo.Hash, o merge.Opt
 			t.Errorf("conflict %q is not one line that begins with its path", line)
 		}
 	}
+	for _, path := range r.Beside {
+		if !conflicts[path] {
+			t.Errorf("%s is beside a conflict that is not there", path)
+		}
+	}
 	for _, c := range r.Changes {
 		if conflicts[c.Path] {
 			t.Errorf("%s has a conflict and is changed", c.Path)

@@ -29,6 +29,9 @@ type Result struct {
 	Changes []Change
 	// Conflicts are sorted by path and line.
 	Conflicts []Conflict
+	// Beside are the files with a conflict of which theirs changes other parts as
+	// well, without one. Tree has none of that. Sorted.
+	Beside []string
 }
 
 // Clean reports whether there are no conflicts.
@@ -65,6 +68,7 @@ type treeMerge struct {
 
 	edits     edit
 	conflicts []Conflict
+	beside    []string
 	moved     []Change // files whose move was followed
 	// origins has, for files that both sides moved to the same path, the base's.
 	origins map[string]Change
@@ -99,7 +103,8 @@ func (m *treeMerge) run(base, ours, theirs gitrepo.Hash) (Result, error) {
 		changes[i].Origin = origins[c.Path]
 	}
 	slices.SortFunc(m.conflicts, compareConflicts)
-	return Result{Tree: root.ID, Objects: m.objects(), Changes: changes, Conflicts: m.conflicts}, nil
+	slices.Sort(m.beside)
+	return Result{Tree: root.ID, Objects: m.objects(), Changes: changes, Conflicts: m.conflicts, Beside: m.beside}, nil
 }
 
 // walk merges what lies at a path: a file, a directory or nothing, on each of

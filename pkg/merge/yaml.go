@@ -61,6 +61,21 @@ func mergeYAML(names [3]string, base, ours, theirs, half string) (string, []Conf
 	return edited, nil, err
 }
 
+// changesBeside reports whether theirs changes values of a file with a conflict
+// that are not part of one.
+func changesBeside(names [3]string, base, ours, theirs string) bool {
+	m := &yamlMerge{names: names}
+	for i, of := range []**yamlFile{&m.base, &m.ours, &m.theirs} {
+		parsed, err := parseYAML(strings.ReplaceAll([]string{base, ours, theirs}[i], "\r\n", "\n"))
+		if err != nil {
+			return false
+		}
+		*of = parsed
+	}
+	want, err := m.files()
+	return err == nil && (m.beside || !slices.EqualFunc(m.ours.docs, want, func(d yamlDoc, n *yaml.Node) bool { return equalNodes(d.root, n) }))
+}
+
 // yamlMerge merges documents and collects the edits that make ours the result.
 type yamlMerge struct {
 	names              [3]string // of base, ours and theirs
@@ -68,6 +83,7 @@ type yamlMerge struct {
 
 	spans     []span
 	conflicts []Conflict
+	beside    bool   // a block of text has a conflict, and other changes as well
 	why       string // the edits are not enough, and why
 	doc       string // what the document is called in messages
 }

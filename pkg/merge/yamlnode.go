@@ -71,13 +71,15 @@ func (m *yamlMerge) scalar(at string, parents []*yaml.Node, b, o, t *yaml.Node, 
 	if !untouched {
 		// Texts in a file, such as the files of a ConfigMap.
 		if strings.Count(o.Value, "\n") > 0 && b.ShortTag() == o.ShortTag() && b.ShortTag() == t.ShortTag() {
-			if text := mergeText(b.Value, o.Value, t.Value); len(text.conflicts) == 0 {
+			text := mergeText(b.Value, o.Value, t.Value)
+			if len(text.conflicts) == 0 {
 				merged := *o
 				if merged.Value = text.text; merged.Value != o.Value {
 					m.replaceLiteral(at, o, text.text, s)
 				}
 				return &merged
 			}
+			m.beside = m.beside || text.text != o.Value
 		}
 		m.conflict(at, b, o, t, parents, "both sides changed it")
 		return o
