@@ -26,7 +26,7 @@ func (s *State) lane(e Environment) snapshot.Version {
 		if _, proven := e.evidence(version); proven {
 			continue
 		}
-		if slices.ContainsFunc(s.after(e), func(later Environment) bool { return later.wants(version) }) {
+		if slices.ContainsFunc(s.after(e), func(later Environment) bool { return later.wants(version) && s.comesTo(later, version) }) {
 			lane = version
 		}
 	}
@@ -37,7 +37,15 @@ func (s *State) lane(e Environment) snapshot.Version {
 // line.
 func (e Environment) wants(version snapshot.Version) bool {
 	current := e.Current().Snapshot
-	return current.SameLine(version) && current.Compare(version) < 0 && !e.refused(version)
+	return current.SameLine(version) && current.Compare(version) < 0
+}
+
+// comesTo reports whether the version can still get to an environment: nobody has
+// refused it there, nor on the way.
+func (s *State) comesTo(to Environment, version snapshot.Version) bool {
+	return !slices.ContainsFunc(s.Environments, func(e Environment) bool {
+		return slices.Contains(s.Pipeline.Downstream(e.Name), to.Name) && e.refused(version)
+	})
 }
 
 // after lists the environments after one, directly or through others.
@@ -86,7 +94,7 @@ func checkLane(s *State, e Environment, version snapshot.Version) (Finding, bool
 	for _, later := range s.after(e) {
 		_, proven := later.evidence(current)
 		at := later.Current().Snapshot
-		if at.SameLine(current) && !proven && !later.refused(current) && !e.refused(current) {
+		if at.SameLine(current) && !proven && s.comesTo(later, current) {
 			missing = append(missing, later.Name)
 		}
 	}
@@ -102,11 +110,8 @@ func checkLane(s *State, e Environment, version snapshot.Version) (Finding, bool
 // unfinished reports whether a release that was left for the lane still has to
 // get to a later environment.
 func (s *State) unfinished(e Environment, release snapshot.Version) bool {
-	if e.refused(release) {
-		return false
-	}
 	return slices.ContainsFunc(s.after(e), func(later Environment) bool {
-		return !later.reached(release) && !later.refused(release)
+		return !later.reached(release) && s.comesTo(later, release)
 	})
 }
 
