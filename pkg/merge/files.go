@@ -167,9 +167,9 @@ func mergeFile(name string, names [3]string, base, ours, theirs string) (text st
 	more = m.text != ours
 	why := ""
 	if isYAML(name) {
-		text, conflicts, err := mergeYAML(names, base, ours, theirs, m.text)
+		text, conflicts, beside, err := mergeManifest(names, base, ours, theirs, m.text)
 		if len(conflicts) > 0 {
-			return ours, conflicts, more || changesBeside(names, base, ours, theirs)
+			return ours, conflicts, more || beside
 		}
 		if err == nil {
 			return text, nil, false

@@ -24,9 +24,16 @@ func isYAML(name string) bool {
 // there is none, the conflicts say where both sides stand against each other;
 // without conflicts, the error says why the text could not be edited.
 func mergeYAML(names [3]string, base, ours, theirs, half string) (string, []Conflict, error) {
+	text, conflicts, _, err := mergeManifest(names, base, ours, theirs, half)
+	return text, conflicts, err
+}
+
+// mergeManifest is mergeYAML, and says whether theirs changes values that are no
+// part of a conflict.
+func mergeManifest(names [3]string, base, ours, theirs, half string) (text string, conflicts []Conflict, beside bool, err error) {
 	crlf := strings.Contains(ours, "\r\n")
 	if crlf && strings.Count(ours, "\r\n") != strings.Count(ours, "\n") {
-		return "", nil, errors.New("ours has line ends of two kinds")
+		return "", nil, false, errors.New("ours has line ends of two kinds")
 	}
 	texts := [4]string{base, ours, theirs, half}
 	var parsed [4]*yamlFile
@@ -34,13 +41,14 @@ func mergeYAML(names [3]string, base, ours, theirs, half string) (string, []Conf
 		texts[i] = strings.ReplaceAll(text, "\r\n", "\n")
 		var err error
 		if parsed[i], err = parseYAML(texts[i]); err != nil && i < 3 {
-			return "", nil, err
+			return "", nil, false, err
 		}
 	}
 	m := &yamlMerge{names: names, base: parsed[0], ours: parsed[1], theirs: parsed[2]}
 	want, err := m.files()
 	if len(m.conflicts) > 0 || err != nil {
-		return "", m.conflicts, err
+		beside = err == nil && (m.beside || !m.ours.means(want))
+		return "", m.conflicts, beside, err
 	}
 	finish := func(m *yamlMerge, text string) (string, error) {
 		edited, err := m.edit(text, want)
@@ -53,27 +61,17 @@ func mergeYAML(names [3]string, base, ours, theirs, half string) (string, []Conf
 		h := &yamlMerge{names: names, base: parsed[0], ours: parsed[3], theirs: parsed[2]}
 		if _, err := h.files(); err == nil && len(h.conflicts) == 0 {
 			if edited, err := finish(h, texts[3]); err == nil {
-				return edited, nil, nil
+				return edited, nil, false, nil
 			}
 		}
 	}
 	edited, err := finish(m, texts[1])
-	return edited, nil, err
+	return edited, nil, false, err
 }
 
-// changesBeside reports whether theirs changes values of a file with a conflict
-// that are not part of one.
-func changesBeside(names [3]string, base, ours, theirs string) bool {
-	m := &yamlMerge{names: names}
-	for i, of := range []**yamlFile{&m.base, &m.ours, &m.theirs} {
-		parsed, err := parseYAML(strings.ReplaceAll([]string{base, ours, theirs}[i], "\r\n", "\n"))
-		if err != nil {
-			return false
-		}
-		*of = parsed
-	}
-	want, err := m.files()
-	return err == nil && (m.beside || !slices.EqualFunc(m.ours.docs, want, func(d yamlDoc, n *yaml.Node) bool { return equalNodes(d.root, n) }))
+// means reports whether the documents are those.
+func (f *yamlFile) means(want []*yaml.Node) bool {
+	return slices.EqualFunc(f.docs, want, func(d yamlDoc, n *yaml.Node) bool { return equalNodes(d.root, n) })
 }
 
 // yamlMerge merges documents and collects the edits that make ours the result.
@@ -108,7 +106,7 @@ func (m *yamlMerge) edit(text string, want []*yaml.Node) (string, error) {
 	if err != nil {
 		return "", errors.New("the edited text would not be valid")
 	}
-	if !slices.EqualFunc(got.docs, want, func(d yamlDoc, n *yaml.Node) bool { return equalNodes(d.root, n) }) {
+	if !got.means(want) {
 		return "", errors.New("the edited text would mean something else")
 	}
 	return edited, nil
