@@ -155,12 +155,8 @@ func composedLock(step Step, onto snapshot.Snapshot, hotfixes []snapshot.Hotfix)
 }
 
 // checkComposed proves that a composed snapshot is what its lock says, down to
-// the captured snapshot at the bottom. A snapshot never changes, so that is done
-// once.
+// the captured snapshot at the bottom.
 func (e *Engine) checkComposed(ctx context.Context, s snapshot.Snapshot) error {
-	if _, checked := e.memory.checked.get(s.ID); checked {
-		return nil
-	}
 	base := *s.Lock.Base
 	if err := e.Repo.Fetch(ctx, []gitrepo.Hash{s.ID, base.Commit}, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
 		return err
@@ -172,11 +168,7 @@ func (e *Engine) checkComposed(ctx context.Context, s snapshot.Snapshot) error {
 	if err := e.fetchHotfixes(ctx, s.Composed()); err != nil {
 		return err
 	}
-	if err := hotfix.Check(e.Repo, s, below); err != nil {
-		return err
-	}
-	e.memory.checked.put(s.ID, true)
-	return nil
+	return hotfix.Check(e.Repo, s, below)
 }
 
 // observeBackMerges finds the hotfixes that an environment has proven and that

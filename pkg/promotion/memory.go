@@ -35,11 +35,17 @@ type memory struct {
 	// tips are where the ledgers' branches were, by environment.
 	tips map[string]seenTip
 	// What was found out about commits, which never changes.
-	branches lookup[branchKey, hotfix.Branch]
-	heads    lookup[gitrepo.Hash, hotfix.Branch]
-	finder   hotfix.Finder
-	found    lookup[findKey, pastFind]
-	checked  lookup[gitrepo.Hash, bool]
+	branches  lookup[branchKey, hotfix.Branch]
+	heads     lookup[gitrepo.Hash, hotfix.Branch]
+	finder    hotfix.Finder
+	found     lookup[findKey, pastFind]
+	snapshots lookup[snapshotKey, snapshot.Snapshot]
+}
+
+// snapshotKey is the commit of a snapshot, and the version that its tag says.
+type snapshotKey struct {
+	id      gitrepo.Hash
+	version snapshot.Version
 }
 
 // branchKey is a branch as it was found.
@@ -67,7 +73,11 @@ type lookup[K comparable, V any] struct {
 }
 
 // maxLookup bounds a map of what was found out.
-const maxLookup = 4096
+// A snapshot has a lock, which is large.
+const (
+	maxSnapshots = 32
+	maxLookup    = 1024
+)
 
 func (k *lookup[K, V]) get(key K) (V, bool) {
 	k.mu.Lock()
@@ -76,10 +86,13 @@ func (k *lookup[K, V]) get(key K) (V, bool) {
 	return value, ok
 }
 
-func (k *lookup[K, V]) put(key K, value V) {
+func (k *lookup[K, V]) put(key K, value V) { k.putAmong(maxLookup, key, value) }
+
+// putAmong keeps at most so many.
+func (k *lookup[K, V]) putAmong(most int, key K, value V) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.values == nil || len(k.values) >= maxLookup {
+	if k.values == nil || len(k.values) >= most {
 		k.values = map[K]V{}
 	}
 	k.values[key] = value

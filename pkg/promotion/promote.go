@@ -217,14 +217,23 @@ func (e *Engine) Snapshot(ctx context.Context, s *State, version snapshot.Versio
 	return e.readSnapshot(ctx, id, version)
 }
 
-// readSnapshot reads a snapshot that was fetched with its source commit.
+// readSnapshot reads a snapshot that was fetched with its source commit. A
+// snapshot never changes, so that its lock is parsed and proven once; nobody
+// changes what it returns.
 func (e *Engine) readSnapshot(ctx context.Context, id gitrepo.Hash, version snapshot.Version) (snapshot.Snapshot, error) {
+	key := snapshotKey{id, version}
+	if known, ok := e.memory.snapshots.get(key); ok {
+		return known, nil
+	}
 	s, err := snapshot.Read(e.Repo, id, version)
-	if err != nil {
-		return s, err
+	if err == nil {
+		err = snapshot.CheckTree(e.Repo, s)
 	}
-	if err := snapshot.CheckTree(e.Repo, s); err != nil || s.Lock.Base == nil {
-		return s, err
+	if err == nil && s.Lock.Base != nil {
+		err = e.checkComposed(ctx, s)
 	}
-	return s, e.checkComposed(ctx, s)
+	if err == nil {
+		e.memory.snapshots.putAmong(maxSnapshots, key, s)
+	}
+	return s, err
 }
