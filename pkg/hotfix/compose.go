@@ -67,13 +67,42 @@ func Compose(r gitrepo.Objects, onto gitrepo.Hash, ontoName string, hotfixes []s
 		c, err := composeOnce(r, onto, ontoName, hotfixes)
 		left = append(left, c.Left...)
 		if err != nil || len(c.Left) == 0 {
-			c.Left = left
+			c.Left, c.Objects = left, needed(c.Objects, c.Tree)
 			return c, err
 		}
 		// Anew with those that could be merged: whoever checks the result knows of
 		// no others, and their order may depend on them.
 		hotfixes = c.Hotfixes
 	}
+}
+
+// needed leaves out the objects of trees between the merges. Nobody could keep them
+// on a server, where nothing leads to them, and who takes them for pushed would
+// not push them when they are part of another tree.
+func needed(objects []gitrepo.Object, root gitrepo.Hash) []gitrepo.Object {
+	made := map[gitrepo.Hash]gitrepo.Object{}
+	for _, o := range objects {
+		made[o.ID()] = o
+	}
+	wanted := map[gitrepo.Hash]bool{}
+	for queue := []gitrepo.Hash{root}; len(queue) > 0; queue = queue[1:] {
+		o, ok := made[queue[0]]
+		if !ok || wanted[queue[0]] {
+			continue
+		}
+		wanted[queue[0]] = true
+		if tree, err := gitrepo.ParseTree(o); o.Type == gitrepo.TypeTree && err == nil {
+			for _, entry := range tree {
+				queue = append(queue, entry.ID)
+			}
+		}
+	}
+	return slices.DeleteFunc(objects, func(o gitrepo.Object) bool {
+		id := o.ID()
+		first := wanted[id]
+		wanted[id] = false // each once
+		return !first
+	})
 }
 
 func composeOnce(r gitrepo.Objects, onto gitrepo.Hash, ontoName string, hotfixes []snapshot.Hotfix) (Composition, error) {

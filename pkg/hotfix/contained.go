@@ -148,18 +148,38 @@ func (f *Finder) find(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in
 	if !merged.Clean() {
 		c.Answer = Unknown
 	}
+	if c.Answer == Unknown {
+		if !lacks(merged) {
+			if err := f.climbed(ctx, r, d, in, base, head, &c); err != nil {
+				return Containment{}, err
+			}
+		}
+		if c.Answer == Contained {
+			return f.named(ctx, r, d, in, base, head, c)
+		}
+		if err := searchImages(ctx, r, d, in, base, head, &c); err != nil || c.Answer == Contained {
+			return c, err
+		}
+	}
+	// It came, whatever became of it since.
 	if err := f.search(ctx, r, d, in, base, head, &c); err != nil {
 		return Containment{}, err
 	}
-	switch {
-	case c.Evidence == "" && c.Answer == Unknown:
-		err := searchImages(ctx, r, d, in, base, head, &c)
-		return c, err
-	case c.Evidence == "":
-	case merged.Clean():
+	if c.Evidence != "" {
 		c.Answer = Reverted
-	default:
-		c.Answer, c.By = Contained, ""
+	}
+	return c, nil
+}
+
+// named gives the evidence the name that people know: how the hotfix came, where
+// that can be told, and otherwise the commit that had it.
+func (f *Finder) named(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place, base, head gitrepo.Hash, c Containment) (Containment, error) {
+	came := Containment{}
+	if err := f.search(ctx, r, d, in, base, head, &came); err != nil {
+		return Containment{}, err
+	}
+	if came.Evidence != "" {
+		c.Evidence, c.Commit = came.Evidence, came.Commit
 	}
 	return c, nil
 }

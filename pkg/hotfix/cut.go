@@ -121,7 +121,17 @@ func fetchEach(ctx context.Context, r gitrepo.Reader, ids []gitrepo.Hash, o gitr
 	return broken, nil
 }
 
-// reach returns the commits that can be reached from one, as far as they were
+// goesOnFrom are the parents whose trees a commit has gone on from. A composition
+// has those of its hotfixes as well, of which it has nothing but what they changed:
+// what they were stacked on may not be in it.
+func goesOnFrom(c gitrepo.Commit) []gitrepo.Hash {
+	if len(c.Parents) > 1 && snapshot.IsComposition(c.Message) {
+		return c.Parents[:1]
+	}
+	return c.Parents
+}
+
+// reach returns the commits that one has gone on from, as far as they were
 // fetched, up to a limit (0: none).
 func reach(r gitrepo.Objects, from gitrepo.Hash, limit int) (map[gitrepo.Hash]gitrepo.Commit, error) {
 	found := map[gitrepo.Hash]gitrepo.Commit{}
@@ -138,7 +148,7 @@ func reach(r gitrepo.Objects, from gitrepo.Hash, limit int) (map[gitrepo.Hash]gi
 		}
 		if ok {
 			found[queue[0]] = commit
-			queue = append(queue, commit.Parents...)
+			queue = append(queue, goesOnFrom(commit)...)
 		}
 	}
 	return found, nil

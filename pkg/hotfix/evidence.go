@@ -108,7 +108,7 @@ func newChronicle(commits map[gitrepo.Hash]gitrepo.Commit) *chronicle {
 		brought: map[gitrepo.Hash]gitrepo.Hash{}, picked: map[gitrepo.Hash]gitrepo.Hash{}, reverted: map[gitrepo.Hash]gitrepo.Hash{},
 	}
 	for id, commit := range commits {
-		if len(commit.Parents) == 1 {
+		if len(goesOnFrom(commit)) == 1 {
 			c.order = append(c.order, id)
 		}
 	}
@@ -133,6 +133,43 @@ func newChronicle(commits map[gitrepo.Hash]gitrepo.Commit) *chronicle {
 	return c
 }
 
+// climbed finds out whether a place whose tree conflicts with a hotfix was made
+// on top of it.
+func (f *Finder) climbed(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, in Place, base, head gitrepo.Hash, c *Containment) error {
+	past, err := f.past.of(ctx, r, in.Commit)
+	if err != nil {
+		return err
+	}
+	if err := r.Fetch(ctx, []gitrepo.Hash{d.Base, d.Head}, gitrepo.FetchOptions{Depth: searchDepth[0], CommitsOnly: true}); err != nil {
+		return err
+	}
+	before, err := reach(r, d.Base, 2*historyLimit)
+	if err != nil {
+		return err
+	}
+	ids, err := past.since(r, d.Base)
+	if err != nil {
+		return err
+	}
+	mention, err := past.mention(r, d)
+	if err != nil {
+		return err
+	}
+	changes, err := merge.Diff(r, base, head)
+	if err != nil {
+		return err
+	}
+	up := climb{
+		ctx: ctx, r: r, d: d, base: base, head: head, past: past, before: before, mention: mention, files: filesOf(changes),
+		order: ids, fetched: map[gitrepo.Hash]bool{}, merges: map[string]state{}, lost: map[string]bool{},
+	}
+	evidence, commit, err := up.onTop(in.Commit)
+	if err == nil && evidence != "" {
+		c.Answer, c.Evidence, c.Commit = Contained, evidence, commit
+	}
+	return err
+}
+
 // testimony is what the history itself and its messages say about a hotfix.
 func (c *chronicle) testimony(r gitrepo.Objects, d snapshot.Debt) (Evidence, gitrepo.Hash, error) {
 	for _, id := range []gitrepo.Hash{d.Head, d.In} {
@@ -140,12 +177,22 @@ func (c *chronicle) testimony(r gitrepo.Objects, d snapshot.Debt) (Evidence, git
 			return Ancestor, id, nil
 		}
 	}
+	id, err := c.mention(r, d)
+	if err != nil || id == "" {
+		return "", "", err
+	}
+	return Mention, id, nil
+}
+
+// mention returns the newest commit that says it brings a hotfix, or the last of
+// those that were picked from each of its commits; empty when there is none.
+func (c *chronicle) mention(r gitrepo.Objects, d snapshot.Debt) (gitrepo.Hash, error) {
 	if id, ok := c.brought[d.Head]; ok {
-		return Mention, id, nil
+		return id, nil
 	}
 	_, visited, complete, err := walk(r, d.Head, Known{d.Base: {}})
 	if err != nil || !complete {
-		return "", "", err
+		return "", err
 	}
 	// Every commit of the branch was picked: the newest of the picks is the one
 	// with which it was there.
@@ -156,16 +203,13 @@ func (c *chronicle) testimony(r gitrepo.Objects, d snapshot.Debt) (Evidence, git
 			continue // a merge is not picked
 		}
 		if !ok {
-			return "", "", nil
+			return "", nil
 		}
 		if newest == "" || c.commits[pick].Committer.When.After(c.commits[newest].Committer.When) {
 			newest = pick
 		}
 	}
-	if newest == "" {
-		return "", "", nil
-	}
-	return Mention, newest, nil
+	return newest, nil
 }
 
 // reverts returns the commit that says it takes back a hotfix, or what brought
@@ -206,7 +250,7 @@ func (c *chronicle) since(r gitrepo.Objects, base gitrepo.Hash) ([]gitrepo.Hash,
 		}
 		if ok {
 			before[id] = true
-			queue = append(queue, commit.Parents...)
+			queue = append(queue, goesOnFrom(commit)...)
 		}
 	}
 	var ids []gitrepo.Hash

@@ -621,6 +621,9 @@ func (e *Engine) askHotfixes(ctx context.Context, s *State, q Question) (Finding
 	var contained []string
 	var missing *Finding
 	for _, d := range s.owed(environment) {
+		if s.waitsFor(environment, d, q.Version) {
+			continue
+		}
 		found, err := e.find(ctx, d, e.placeOf(s, target))
 		if err != nil {
 			return Finding{}, err
@@ -642,6 +645,20 @@ func (e *Engine) askHotfixes(ctx context.Context, s *State, q Question) (Finding
 		return *missing, nil
 	}
 	return passes(name, "%s", strings.Join(contained, ", ")), nil
+}
+
+// waitsFor reports whether a debt belongs to the release that the environment
+// leaves for the lane, and is only its own: it must be in what it returns to.
+func (s *State) waitsFor(e Environment, d snapshot.Debt, version snapshot.Version) bool {
+	if version != s.lane(e) || d.Since.SameLine(version) || d.Since.Compare(version) < 0 {
+		return false
+	}
+	for _, later := range s.after(e) {
+		if slices.ContainsFunc(later.Current().Hotfixes, func(other snapshot.Debt) bool { return other.Head == d.Head }) {
+			return false
+		}
+	}
+	return true
 }
 
 // owing names the environments that have had a hotfix.

@@ -21,7 +21,7 @@ func Compose(r gitrepo.Objects, onto Snapshot, tree gitrepo.Hash, hotfixes []Hot
 	parents := []gitrepo.Hash{onto.ID}
 	var names []string
 	var t Trailers
-	t.add(trailerEvent, "compose")
+	t.add(trailerEvent, eventCompose)
 	t.add(trailerOnto, onto.Lock.Version.String())
 	for _, h := range hotfixes {
 		parents = append(parents, h.Head)
@@ -44,6 +44,16 @@ func Compose(r gitrepo.Objects, onto Snapshot, tree gitrepo.Hash, hotfixes []Hot
 		Message: t.message(fmt.Sprintf("compose %s onto %s", strings.Join(names, ", "), onto.Lock.Version), ""),
 	})
 	return object.ID(), []gitrepo.Object{object}, nil
+}
+
+// eventCompose is the event of a composition commit.
+const eventCompose = "compose"
+
+// IsComposition reports whether a commit's message is that of a composition, of
+// which only the first parent is a history that it goes on from: of the others,
+// the hotfixes that it names were taken, and not what they were made on.
+func IsComposition(message string) bool {
+	return ParseTrailers(message).Get(trailerEvent) == eventCompose
 }
 
 // Composed lists the hotfixes that a snapshot has and the one below it has not.
