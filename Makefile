@@ -26,6 +26,7 @@ E2E_SKIP ?=
 E2E_TOOLS ?=
 FUZZTIME   ?= 20s
 SCHEDULES  ?= 10000
+HISTORIES  ?= 20000
 FIRST      ?= 1
 BENCH      ?= .
 BENCHCOUNT ?= 6
@@ -55,6 +56,10 @@ test: ## run all tests, with the race detector where there is a C compiler
 simulation: ## play SCHEDULES (10000) release trains with faults; FIRST is the first seed
 	$(GO) test ./pkg/promotion -count=1 -run TestEveryWrite
 	$(GO) test ./pkg/promotion/simulation -count=1 -run TestSchedules -schedules=$(SCHEDULES) -first=$(FIRST) -timeout=0 -v
+
+.PHONY: histories
+histories: ## play HISTORIES (20000) random histories of people and hotfixes; FIRST is the first seed
+	$(GO) test ./pkg/promotion/history -count=1 -run TestHistories -histories=$(HISTORIES) -first=$(FIRST) -timeout=0 -v
 
 .PHONY: cover
 cover: ## run all tests and show how much of the code they reach (bin/cover.html)

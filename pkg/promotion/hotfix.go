@@ -621,7 +621,7 @@ func (e *Engine) askHotfixes(ctx context.Context, s *State, q Question) (Finding
 	var contained []string
 	var missing *Finding
 	for _, d := range s.owed(environment) {
-		if s.waitsFor(environment, d, q.Version) {
+		if ofNewerLine(d, q.Version) {
 			continue
 		}
 		found, err := e.find(ctx, d, e.placeOf(s, target))
@@ -647,18 +647,12 @@ func (e *Engine) askHotfixes(ctx context.Context, s *State, q Question) (Finding
 	return passes(name, "%s", strings.Join(contained, ", ")), nil
 }
 
-// waitsFor reports whether a debt belongs to the release that the environment
-// leaves for the lane, and is only its own: it must be in what it returns to.
-func (s *State) waitsFor(e Environment, d snapshot.Debt, version snapshot.Version) bool {
-	if version != s.lane(e) || d.Since.SameLine(version) || d.Since.Compare(version) < 0 {
-		return false
-	}
-	for _, later := range s.after(e) {
-		if slices.ContainsFunc(later.Current().Hotfixes, func(other snapshot.Debt) bool { return other.Head == d.Head }) {
-			return false
-		}
-	}
-	return true
+// ofNewerLine reports whether a debt was made on a newer line than a version's. An
+// environment gets to an older line by a rollback or in the lane, both of which say
+// so in its ledger; what was fixed on the newer one must be in what it runs when it
+// is there again.
+func ofNewerLine(d snapshot.Debt, version snapshot.Version) bool {
+	return !d.Since.SameLine(version) && d.Since.Compare(version) > 0
 }
 
 // owing names the environments that have had a hotfix.

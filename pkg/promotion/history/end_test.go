@@ -89,9 +89,14 @@ func (w *world) tidy() (did int, waits []promotion.Wait) {
 	for _, wait := range decision.Waits {
 		// The release that an environment left for the lane conflicts with what was
 		// fixed meanwhile, and nobody will resolve that: the next one has it.
-		if left := w.ledgers[wait.Environment]; wait.Reason == promotion.ReleaseInProgress && strings.Contains(wait.Detail, "returns to") && left != nil {
+		// So does one that was let in against the rules, and cannot go on by them.
+		if left := w.ledgers[wait.Environment]; wait.Reason == promotion.ReleaseInProgress && left != nil && (strings.Contains(wait.Detail, "returns to") || strings.Contains(wait.Detail, "is validated") && w.loses(state, left.current())) {
+			version := left.left()
+			if version.IsZero() || strings.Contains(wait.Detail, "is validated") {
+				version = left.current()
+			}
 			w.count("a release is given up")
-			if !w.note(wait.Environment, promotion.Note{Event: snapshot.EventReject, Version: left.left(), Reason: "the next one has the fix"}) {
+			if !w.note(wait.Environment, promotion.Note{Event: snapshot.EventReject, Version: version, Reason: "the next one has the fix"}) {
 				return did, decision.Waits
 			}
 			return did + 1, nil
@@ -108,6 +113,24 @@ func (w *world) tidy() (did int, waits []promotion.Wait) {
 		}
 	}
 	return did, decision.Waits
+}
+
+// loses reports whether a later environment refuses a snapshot because of a
+// hotfix.
+func (w *world) loses(state *promotion.State, version snapshot.Version) bool {
+	for _, environment := range state.Environments {
+		findings, err := w.ada.Explain(w.ctx, state, environment, version)
+		if err != nil {
+			w.fail("a person asks why: %v", err)
+			return false
+		}
+		if slices.ContainsFunc(findings, func(f promotion.Finding) bool {
+			return f.Reason == promotion.HotfixLost || f.Reason == promotion.BackMergeOwed
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // takenBack are the effects that hotfixes end.

@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag      = flag.Uint64("seed", 0, "play this one history")
-	historiesFlag = flag.Int("histories", 500, "how many histories to play")
+	historiesFlag = flag.Int("histories", 200, "how many histories to play")
 	firstFlag     = flag.Uint64("first", 1, "the seed of the first history")
 	shrinkFlag    = flag.Bool("shrink", true, "look for the shortest history that fails in the same way")
 	traceFlag     = flag.Bool("trace", false, "print everything that happens; of use with -seed")

@@ -59,6 +59,17 @@ type ledger struct {
 	since   map[int]line
 }
 
+// of leaves out what was fixed on a newer line than the version's: it is back when
+// the environment is there again.
+func (l *ledger) of(all effects, version snapshot.Version) effects {
+	for i, since := range l.since {
+		if since.after(lineOf(version)) {
+			all &^= 1 << i
+		}
+	}
+	return all
+}
+
 func (l *ledger) current() snapshot.Version {
 	if len(l.entries) == 0 {
 		return snapshot.Version{}
@@ -270,16 +281,12 @@ func (w *world) checkLost(env string, l *ledger, entry snapshot.Entry, held effe
 	own := l.shipped
 	if entry.Snapshot.Compare(l.current()) < 0 {
 		w.count("the lane is entered")
-		for i, since := range l.since {
-			if since.after(lineOf(entry.Snapshot)) {
-				own &^= 1 << i // it comes back with the line that it was made for
-			}
-		}
 	}
+	own = l.of(own, entry.Snapshot)
 	lost := own &^ held &^ w.forgiven
 	var owed effects
 	for _, later := range w.after(env) {
-		owed |= w.ledgers[later].shipped
+		owed |= w.ledgers[later].of(w.ledgers[later].shipped, entry.Snapshot)
 	}
 	owed = owed &^ held &^ w.forgiven
 	if w.racing {
