@@ -43,6 +43,9 @@ const (
 	// ImageRevision: the place has newer images where the hotfix has its own,
 	// built from commits that come after those of the hotfix's images.
 	ImageRevision Evidence = "image revision"
+	// Followed: a hotfix that was made on top of it is contained, and all between
+	// the two.
+	Followed Evidence = "followed by"
 )
 
 // Place is where a hotfix is looked for.
@@ -75,6 +78,9 @@ type Containment struct {
 	Changes   []merge.Change
 	Conflicts []merge.Conflict
 }
+
+// Yes reports whether it is certain that the hotfix is contained.
+func (c Containment) Yes() bool { return c.Answer == Contained }
 
 // String says it in a few words: contained (ancestor 3f2a91c).
 func (c Containment) String() string {

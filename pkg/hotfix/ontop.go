@@ -106,7 +106,7 @@ func (c *climb) parents(id gitrepo.Hash) []gitrepo.Hash {
 
 // self is what a commit has. Its parents are known.
 func (c *climb) self(id gitrepo.Hash, parents []gitrepo.Hash, known map[gitrepo.Hash]witness) (witness, error) {
-	if id == c.d.Head || id == c.d.In && id != "" {
+	if id == c.d.Head {
 		return witness{Ancestor, id}, nil
 	}
 	commit, ok := c.past.commits[id]
@@ -119,6 +119,10 @@ func (c *climb) self(id gitrepo.Hash, parents []gitrepo.Hash, known map[gitrepo.
 	}
 	_, old := c.before[id]
 	switch {
+	case id == c.d.In:
+		// Proven before, by whatever there was: its lines are on top of the hotfix.
+		delete(c.lost, is.ours)
+		return witness{Ancestor, id}, nil
 	case old:
 	case id == c.mention:
 		// Who says so means the lines as they are, whatever they were before.

@@ -261,7 +261,8 @@ func (e *Engine) executeMergeBack(ctx context.Context, s *State, step Step) erro
 }
 
 // FindHotfix returns the hotfix that a person means: by its name, or by its name
-// and the beginning of its head (pay-timeout@3f2a91c).
+// and the beginning of its head (pay-timeout@3f2a91c). Of several with the name
+// it is the one about which somebody has to do something.
 func (s *State) FindHotfix(name string) (Hotfix, error) {
 	wanted, head, _ := strings.Cut(strings.TrimPrefix(name, "hotfix/"), "@")
 	var found []Hotfix
@@ -269,6 +270,9 @@ func (s *State) FindHotfix(name string) (Hotfix, error) {
 		if h.Name == wanted && strings.HasPrefix(string(h.Head), head) {
 			found = append(found, h)
 		}
+	}
+	if undone := slices.DeleteFunc(slices.Clone(found), func(h Hotfix) bool { return h.State().Done() }); len(undone) == 1 {
+		found = undone
 	}
 	switch len(found) {
 	case 0:

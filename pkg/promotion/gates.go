@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gate"
@@ -63,6 +64,22 @@ func (e *Engine) Plan(ctx context.Context, s *State) (Decision, error) {
 		}
 	}
 	return Decision{}, errors.New("the plan asks gates without end")
+}
+
+// PlanFromGit plans with what git alone can answer: whether hotfixes would be
+// lost. Gates that ask others stay unasked.
+func (e *Engine) PlanFromGit(ctx context.Context, s *State) (Decision, error) {
+	for range maxQuestions {
+		d := Plan(s)
+		own := slices.DeleteFunc(slices.Clone(d.Ask), func(q Question) bool { return q.Index != hotfixQuestion })
+		if len(own) == 0 {
+			return d, nil
+		}
+		if err := e.answer(ctx, s, own); err != nil {
+			return d, err
+		}
+	}
+	return Decision{}, errors.New("the plan asks without end")
 }
 
 // PlanRequest is [PlanRequest] with the answers of the gates that it depends on.

@@ -323,6 +323,44 @@ func (e *Engine) find(ctx context.Context, d snapshot.Debt, in hotfix.Place) (ho
 	return found, err
 }
 
+// Contains tells whether a snapshot contains a hotfix, and what shows that.
+func (e *Engine) Contains(ctx context.Context, s *State, d snapshot.Debt, in snapshot.Snapshot) (hotfix.Containment, error) {
+	return e.contained(ctx, s, d, e.placeOf(s, in))
+}
+
+// contained is find; where that does not know, because the same lines were
+// changed, it asks the hotfixes that were made on top of this one. If all that
+// changed from the base of this one to the head of such a one is in the place,
+// the place has gone on from this one the way they did.
+func (e *Engine) contained(ctx context.Context, s *State, d snapshot.Debt, in hotfix.Place) (hotfix.Containment, error) {
+	found, err := e.find(ctx, d, in)
+	if err != nil || found.Answer != hotfix.Unknown {
+		return found, err
+	}
+	for _, h := range s.Hotfixes {
+		if !h.follows(d) {
+			continue
+		}
+		both := snapshot.Debt{Hotfix: snapshot.Hotfix{Name: d.Name, Base: d.Base, Head: h.Head}}
+		later, err := e.find(ctx, both, in)
+		if err != nil {
+			return found, err
+		}
+		if later.Answer == hotfix.Contained {
+			return hotfix.Containment{Answer: hotfix.Contained, Evidence: hotfix.Followed, Commit: h.Head}, nil
+		}
+	}
+	return found, nil
+}
+
+// follows reports whether the hotfix was made on top of another.
+func (h Hotfix) follows(d snapshot.Debt) bool {
+	if h.Fault != "" || h.Head == d.Head || h.Base == "" {
+		return false
+	}
+	return h.Base == d.Head || !d.Since.IsZero() && h.From.SameLine(d.Since) && h.From.Compare(d.Since) >= 0
+}
+
 // locate looks for a hotfix on the source branch and in what the environments
 // run.
 func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix) error {
@@ -336,7 +374,7 @@ func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix) error {
 		}
 	}
 	look := func(place string, version snapshot.Version, in hotfix.Place) error {
-		found, err := e.find(ctx, debt, in)
+		found, err := e.contained(ctx, s, debt, in)
 		if err != nil {
 			if transient(ctx, err) {
 				return err
@@ -430,11 +468,40 @@ func (e *Engine) observeCompositions(ctx context.Context, s *State, lines []snap
 		}
 		for _, left := range composed.Left {
 			left.Note = s.rewritten(left.Hotfix, onto)
+			if err := e.blame(ctx, &left, onto); err != nil && transient(ctx, err) {
+				return err
+			}
 			s.leave(left, onto.Lock.Version)
 		}
 		// Who sees the first environment can read where new images come from.
 		if len(composed.Hotfixes) > 0 && e.sees(s.Pipeline.First().Name) {
 			s.Compositions = append(s.Compositions, Composition{Onto: onto, Version: s.nextPatch(onto.Lock.Version), Hotfixes: composed.Hotfixes})
+		}
+	}
+	return nil
+}
+
+// blame finds out whether a hotfix that conflicts with a composed snapshot does so
+// because of a hotfix in it.
+func (e *Engine) blame(ctx context.Context, left *hotfix.Left, onto snapshot.Snapshot) error {
+	if left.Against != "" || len(onto.Lock.Hotfixes) == 0 {
+		return nil
+	}
+	if err := e.fetchHotfixes(ctx, append(slices.Clone(onto.Lock.Hotfixes), left.Hotfix)); err != nil {
+		return err
+	}
+	base, err := gitrepo.ReadCommit(e.Repo, left.Base)
+	if err != nil {
+		return err
+	}
+	for _, other := range onto.Lock.Hotfixes {
+		both, err := hotfix.Compose(e.Repo, base.Tree, left.Base.Short(), []snapshot.Hotfix{other, left.Hotfix})
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(both.Left, func(l hotfix.Left) bool { return l.Against != "" }) {
+			left.Against = other.Name
+			return nil
 		}
 	}
 	return nil
@@ -470,7 +537,7 @@ func (e *Engine) pool(ctx context.Context, s *State, onto snapshot.Snapshot) ([]
 		if h.Fault != "" || h.Closed != nil || in || !own && !earlier {
 			continue
 		}
-		found, err := e.find(ctx, snapshot.Debt{Hotfix: h.Hotfix}, e.placeOf(s, onto))
+		found, err := e.contained(ctx, s, snapshot.Debt{Hotfix: h.Hotfix}, e.placeOf(s, onto))
 		if err != nil {
 			if transient(ctx, err) {
 				return nil, err
@@ -624,7 +691,7 @@ func (e *Engine) askHotfixes(ctx context.Context, s *State, q Question) (Finding
 		if ofNewerLine(d, q.Version) {
 			continue
 		}
-		found, err := e.find(ctx, d, e.placeOf(s, target))
+		found, err := e.contained(ctx, s, d, e.placeOf(s, target))
 		if err != nil {
 			return Finding{}, err
 		}
@@ -674,7 +741,7 @@ func (e *Engine) carry(ctx context.Context, s *State, environment Environment, t
 		if target.Lock.Base != nil {
 			break // a composition is not on the source branch
 		}
-		found, err := e.find(ctx, d, e.placeOf(s, target))
+		found, err := e.contained(ctx, s, d, e.placeOf(s, target))
 		if err != nil {
 			return nil, err
 		}

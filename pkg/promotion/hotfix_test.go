@@ -254,7 +254,7 @@ func TestHotfixConflict(t *testing.T) {
 	if !slices.Equal(names, []string{"a", "c"}) {
 		t.Errorf("composed of %v", names)
 	}
-	if w := s.waitFor(HotfixConflict); w.Environment != "hotfix/b" || !strings.Contains(w.Detail, "envs/prod/orders/deployment.yaml") {
+	if w := s.waitFor(HotfixConflict); w.Environment != "hotfix/b" || !strings.Contains(w.Detail, "envs/prod/orders/deployment.yaml") || !strings.Contains(w.Detail, "conflicts with hotfix/a") {
 		t.Errorf("it says %s", w)
 	}
 	// Its author merges what was released, and pushes.

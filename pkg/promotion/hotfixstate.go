@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,8 @@ const (
 	StateShipped HotfixState = "shipped"
 	// StateDebt: the environments have it, and the source branch is not known to.
 	StateDebt HotfixState = "debt"
-	// StateContained: it is everywhere it must be.
+	// StateContained: it is everywhere it must be; or it was never composed because
+	// every environment has it in another form.
 	StateContained HotfixState = "contained"
 	// StateConflict: it was left out of a composition.
 	StateConflict HotfixState = "conflict"
@@ -63,6 +65,8 @@ func (h Hotfix) State() HotfixState {
 		return StateUnusable
 	case len(h.Left) > 0:
 		return StateConflict
+	case h.Since.IsZero() && len(h.In) > 1 && !slices.ContainsFunc(h.Lacking(), Whereabouts.environment):
+		return StateContained
 	case h.Since.IsZero():
 		return StateOpen
 	case len(h.Owed) == 0:
@@ -80,6 +84,8 @@ func (h Hotfix) State() HotfixState {
 
 // branch reports whether the place is a branch, and not an environment.
 func (w Whereabouts) branch() bool { return w.Version.IsZero() }
+
+func (w Whereabouts) environment() bool { return !w.branch() }
 
 // Lacking are the places that are not known to contain the hotfix and have to:
 // the source branch, and the environments that run its line or a newer one.

@@ -1,12 +1,14 @@
 package promotion
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
+	"github.com/fleeting-taas/propagator/pkg/hotfix"
 )
 
 // state observes with a fresh engine.
@@ -153,6 +155,67 @@ func TestHotfixStateClosed(t *testing.T) {
 	s.isIn("b", StateDropped)
 	if c := s.state().countHotfixes(); c.OldestDebt != 0 {
 		t.Errorf("counted %+v", c)
+	}
+}
+
+// TestHotfixFollowed: the source branch got the line of a later hotfix, which was
+// made on top of an earlier one: it has gone on from that, and has not lost it.
+// Where it lacks the rest of the earlier one, nobody knows.
+func TestHotfixFollowed(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	for _, tag := range []string{"v1-a", "v1-b"} {
+		s.push("orders", tag)
+	}
+	s.run()
+	s.cut("first", "prod")
+	first := gitrepotest.Files{
+		"envs/prod/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:v1-a"),
+		"envs/prod/jobs/cache.yaml":        deployment("cache", "redis:7.4") + "# first\n",
+	}
+	s.fix("first", first)
+	s.run()
+	s.cut("second", "prod")
+	s.fix("second", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:v1-b")})
+	s.run()
+	s.runs("prod", "shop/v0.1.2")
+	s.commit(gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", "dev.example/shop/orders:v1-b")})
+	if in := s.hotfix("first").In[0]; in.Answer != hotfix.Unknown {
+		t.Errorf("main lacks half of it, and it is %s", in.Containment)
+	}
+	s.commit(gitrepotest.Files{"envs/prod/jobs/cache.yaml": first["envs/prod/jobs/cache.yaml"]})
+	if in := s.hotfix("first").In[0]; in.Answer != hotfix.Contained || in.Evidence != hotfix.Followed || in.Commit != s.hotfix("second").Head {
+		t.Errorf("main has it all, and it is %s", in.Containment)
+	}
+	s.run()
+	s.runs("prod", "shop/v0.2.0")
+
+	// A branch that repeats what is everywhere is done.
+	s.cut("again", "prod")
+	s.isIn("again", StateEmpty)
+}
+
+// TestPlanFromGit: what git answers is answered, what others would have to is not.
+func TestPlanFromGit(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.run()
+	s.cut("lost", "prod")
+	s.fix("lost", everywhere("jobs/cache.yaml", deployment("cache", "redis:7.4")+"# lost\n"))
+	s.run()
+	s.commit(gitrepotest.Files{"README.md": "more"})
+	s.run()
+	e := s.engine(nil)
+	state, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := e.PlanFromGit(t.Context(), state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(d.Waits, func(w Wait) bool { return w.Environment == "stage" && w.Reason == HotfixLost }) {
+		t.Errorf("it waits for %v", d.Waits)
 	}
 }
 

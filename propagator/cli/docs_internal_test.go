@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -71,6 +72,32 @@ func TestDocs(t *testing.T) {
 		for _, field := range fields(reflect.TypeOf(result)) {
 			if !strings.Contains(docs, "`"+field+"`") {
 				t.Errorf("docs/cli.md lacks the field %s of %T", field, result)
+			}
+		}
+	}
+}
+
+// TestPageCommands: what docs/hotfixes.md tells people to type can be typed.
+func TestPageCommands(t *testing.T) {
+	text, err := os.ReadFile("../../docs/hotfixes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed := regexp.MustCompile("(?m)^(?:\\$ )?propagator ([^|`\n]+)|`propagator ([^`]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(typed) < 20 {
+		t.Fatalf("found only %d commands", len(typed))
+	}
+	for _, match := range typed {
+		line := strings.Join(strings.Fields(match[1]+match[2]), " ")
+		cmd, args, err := command(nil, io.Discard, io.Discard).Find(strings.Fields(line))
+		if err != nil || !cmd.Runnable() || cmd.Name() == "propagator" {
+			t.Errorf("there is no command: propagator %s", line)
+			continue
+		}
+		for _, arg := range args {
+			name, ok := strings.CutPrefix(arg, "--")
+			if ok && cmd.Flag(name) == nil {
+				t.Errorf("%s has no flag %s: propagator %s", cmd.CommandPath(), arg, line)
 			}
 		}
 	}

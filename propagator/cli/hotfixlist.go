@@ -330,6 +330,9 @@ func (h hotfixDetails) stateText() string {
 	case promotion.StateClosed, promotion.StateDropped:
 		return h.State + ": " + h.Reason
 	case promotion.StateContained:
+		if h.Since == "" {
+			return "every environment has it already"
+		}
 		return "contained everywhere"
 	case promotion.StateShipped, promotion.StateDebt:
 	}

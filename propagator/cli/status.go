@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -93,7 +94,7 @@ replica looks after the pipeline, where replicas share.`,
 			if err != nil {
 				return err
 			}
-			status, err := s.status(state)
+			status, err := s.status(cmd.Context(), state)
 			if err != nil {
 				return err
 			}
@@ -109,7 +110,7 @@ replica looks after the pipeline, where replicas share.`,
 	return cmd
 }
 
-func (s *session) status(state *promotion.State) (pipelineStatus, error) {
+func (s *session) status(ctx context.Context, state *promotion.State) (pipelineStatus, error) {
 	tip, err := gitrepo.ReadCommit(s.Repo, state.SourceTip)
 	if err != nil {
 		return pipelineStatus{}, err
@@ -125,7 +126,10 @@ func (s *session) status(state *promotion.State) (pipelineStatus, error) {
 		Pipeline: state.Pipeline.Name, Repository: s.Repo.URL(), Branch: s.Branch, Commit: state.SourceTip,
 		Environments: []environmentStatus{first}, Hotfixes: hotfixesOf(state, false).Hotfixes,
 	}
-	decision := promotion.Plan(state)
+	decision, err := s.PlanFromGit(ctx, state)
+	if err != nil {
+		return pipelineStatus{}, err
+	}
 	status.Environments[0].capturePoint(decision)
 	for _, e := range state.Environments {
 		current := e.Current()

@@ -215,6 +215,7 @@ var (
 	commitText  = regexp.MustCompile(`\b([0-9a-f]{40}|[0-9a-f]{7})\b`)
 	stampText   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ)?`)
 	ageText     = regexp.MustCompile(`\b\d{3,}d\b`) // of commits from back then
+	minutesText = regexp.MustCompile(`\b\d{1,3}m( +)`)
 	daysText    = regexp.MustCompile(`\b\d{3,} days\b`)
 	addressText = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 )
@@ -243,6 +244,8 @@ func (w *world) normal(text string) string {
 		}
 		return "YYYY-MM-DD HH:MM"
 	})
+	// Minutes are how long the test takes.
+	text = minutesText.ReplaceAllStringFunc(text, func(s string) string { return fmt.Sprintf("%-*s", len(s), "5m") })
 	text = daysText.ReplaceAllString(ageText.ReplaceAllString(text, "NNNNd"), "NNNN days")
 	return addressText.ReplaceAllString(text, "127.0.0.1:PORT")
 }
@@ -280,10 +283,15 @@ func (w *world) applications(engine *promotion.Engine) []promotion.Application {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var all []promotion.Application
+	return clusterOf(state).applications
+}
+
+// clusterOf has deployed what the environments point at.
+func clusterOf(state *promotion.State) *cluster {
+	c := &cluster{}
 	for _, e := range state.Environments {
 		for _, target := range e.Targets {
-			all = append(all, promotion.Application{
+			c.applications = append(c.applications, promotion.Application{
 				Name: "shop-" + e.Name + "-" + target.Application, Environment: e.Name, Application: target.Application,
 				Path: target.Path, TargetRevision: e.Current().Snapshot.String(), Cluster: target.Destination.Cluster,
 				DestNamespace: target.Destination.Namespace, Phase: "Succeeded", FinishedAt: state.Now, SyncedRevision: e.Snapshot.ID,
@@ -292,7 +300,7 @@ func (w *world) applications(engine *promotion.Engine) []promotion.Application {
 			})
 		}
 	}
-	return all
+	return c
 }
 
 // approve is what people do.

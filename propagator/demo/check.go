@@ -30,7 +30,7 @@ func (w *world) check(ctx context.Context) error {
 		{"I1", "environment branches only move forward, snapshot tags never", w.checkForward},
 		{"I2", "what an environment points at has every image in its registry", w.checkImages},
 		{"I3", "the tree of Prod is the tree of the tag is the tree that Stage tested", w.checkTrees},
-		{"I4", "what an environment ran is contained in what replaced it", w.checkContained},
+		{"I4", "what an environment ran, hotfixes too, is contained in what replaced it", w.checkContained},
 		{"I5", "Prod was filled from Stage; the dev registry was not needed", w.checkSources},
 	}
 	for _, c := range checks {
@@ -190,9 +190,10 @@ func (w *world) checkTrees(ctx context.Context, s *promotion.State) (string, err
 }
 
 // checkContained walks each ledger: the source of a promotion must descend from
-// the source of the one before. Going back needs a recorded rollback.
+// the source of the one before, and contain every hotfix that the environment has
+// had. Going back needs a recorded rollback, or the hotfix lane.
 func (w *world) checkContained(ctx context.Context, s *promotion.State) (string, error) {
-	steps, rollbacks := 0, 0
+	steps, rollbacks, hotfixes, lanes := 0, 0, 0, 0
 	for _, e := range s.Environments {
 		var before snapshot.Entry
 		for _, entry := range slices.Backward(e.History) {
@@ -204,18 +205,51 @@ func (w *world) checkContained(ctx context.Context, s *promotion.State) (string,
 				rollbacks++
 				before = entry
 			case snapshot.EventPromote:
-				if !before.Snapshot.IsZero() {
-					if _, err := w.gitOutput(ctx, "merge-base", "--is-ancestor", string(before.SourceCommit), string(entry.SourceCommit)); err != nil {
-						return "", fmt.Errorf("%s: %s does not contain %s", e.Name, entry.Snapshot, before.Snapshot)
+				found, err := w.checkDebts(ctx, s, e, before, entry)
+				if err != nil {
+					return "", err
+				}
+				hotfixes += found
+				switch {
+				case before.Snapshot.IsZero():
+				case entry.Snapshot.Compare(before.Snapshot) < 0:
+					if entry.Snapshot.Patch == 0 {
+						return "", fmt.Errorf("%s went back to %s, which is no patch", e.Name, entry.Snapshot)
+					}
+					lanes++
+				default:
+					if err := w.checkDescends(ctx, s, before.Snapshot, entry.Snapshot); err != nil {
+						return "", fmt.Errorf("%s: %w", e.Name, err)
 					}
 					steps++
 				}
 				before = entry
-			case snapshot.EventOpen, snapshot.EventDeployed:
+			default:
 			}
 		}
 	}
-	return fmt.Sprintf("%d promotions contain what they replaced; %d rollback is recorded with its reason", steps, rollbacks), nil
+	if hotfixes == 0 {
+		return "", errNoHotfix
+	}
+	return fmt.Sprintf("%d promotions contain what they replaced, and %d times a hotfix that was there; %d patch went through the hotfix lane; %d rollback is recorded with its reason",
+		steps, hotfixes, lanes, rollbacks), nil
+}
+
+// checkDescends asks git whether what was captured for one snapshot descends from
+// what was captured for another.
+func (w *world) checkDescends(ctx context.Context, s *promotion.State, from, to snapshot.Version) error {
+	var captured []string
+	for _, version := range []snapshot.Version{from, to} {
+		found, err := w.person.Snapshot(ctx, s, version)
+		if err != nil {
+			return err
+		}
+		captured = append(captured, string(found.Captured()))
+	}
+	if _, err := w.gitOutput(ctx, "merge-base", "--is-ancestor", captured[0], captured[1]); err != nil {
+		return fmt.Errorf("%s does not contain %s", to, from)
+	}
+	return nil
 }
 
 // checkSources reads the registries' own request logs, and the manifests that

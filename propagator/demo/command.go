@@ -103,7 +103,8 @@ func Command(stdout, stderr io.Writer) *cobra.Command {
 loopback, and plays a change's way from Dev to Stage to Prod: CI pushes, Argo CD
 syncs (over its own wire contracts), a snapshot is taken, images are mirrored,
 Stage is rendered and tested, the Dev registry goes away, somebody approves,
-Prod follows; then a second version, and a rollback. At the end the promises are
+Prod follows; then a second version, hotfixes that are merged onto it and one that
+passes a release in Stage, and a rollback. At the end the promises are
 checked against the live repository and registries. It needs git, and nothing
 else; no cluster, no network.
 

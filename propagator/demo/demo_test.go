@@ -42,7 +42,7 @@ func TestRun(t *testing.T) {
 	if ids := invariants(report); !slices.Equal(ids, []string{"I1", "I2", "I3", "I4", "I5"}) {
 		t.Errorf("checked %v", ids)
 	}
-	for _, chapter := range []string{"dev registry is switched off", "alice approves", "rolled back"} {
+	for _, chapter := range []string{"dev registry is switched off", "alice approves", "slow-orders conflicts with hotfix/pay-timeout", "HOTFIX_WOULD_BE_LOST", "stage went from shop/v0.4.0 to shop/v0.2.2", "rolled back"} {
 		if !strings.Contains(story.String(), chapter) {
 			t.Errorf("the story does not tell %q", chapter)
 		}
@@ -100,15 +100,26 @@ func checkGit(t *testing.T, git func(args ...string) string) {
 		t.Errorf("trees: %v", trees)
 	}
 	want := []string{
-		"deployed shop/v0.1.0 to prod", "rollback prod to shop/v0.1.0", "deployed shop/v0.2.0 to prod", "promote shop/v0.2.0 to prod",
+		"deployed shop/v0.1.0 to prod", "rollback prod to shop/v0.1.0",
+		"deployed shop/v0.2.2 to prod", "promote shop/v0.2.2 to prod", "deployed shop/v0.2.1 to prod", "promote shop/v0.2.1 to prod",
+		"deployed shop/v0.2.0 to prod", "promote shop/v0.2.0 to prod",
 		"deployed shop/v0.1.0 to prod", "promote shop/v0.1.0 to prod", "open prod",
 	}
 	if got := strings.Split(git("log", "--first-parent", "--format=%s", "environments/prod"), "\n"); !slices.Equal(got, want) {
 		t.Errorf("the history of prod reads\n%s", strings.Join(got, "\n"))
 	}
 	// git reads our trailers as trailers.
-	if got := git("log", "-1", "--skip=3", "--first-parent", "--format=%(trailers:key=Propagator-Approved-By,valueonly)", "environments/prod"); got != "bob" {
+	if got := git("log", "-1", "--skip=3", "--first-parent", "--format=%(trailers:key=Propagator-Approved-By,valueonly)", "environments/prod"); got != "carol" {
 		t.Errorf("approved by %q", got)
+	}
+	// A hotfix of people is in the history of the patch, and in main by content.
+	git("merge-base", "--is-ancestor", "hotfix/pay-timeout", "shop/v0.2.1")
+	git("merge-base", "--is-ancestor", "hotfix/rate-limit", "shop/v0.4.1")
+	if got := git("show", "shop/v0.4.0:envs/prod/cache/memory.yaml"); !strings.Contains(got, "128mb") {
+		t.Errorf("the release after the hotfix has\n%s", got)
+	}
+	if got := git("log", "-1", "--first-parent", "--format=%(trailers:key=Propagator-Hotfix,valueonly)", "environments/prod"); strings.Count(got, "base=") != 3 {
+		t.Errorf("prod owes\n%s", got)
 	}
 	git("fsck", "--strict", "--full")
 	if terraform := git("ls-tree", "-r", "--name-only", "shop/v0.1.0", "terraform/"); !strings.Contains(terraform, "terraform/main.tf") {

@@ -60,11 +60,32 @@ func (w *world) play(ctx context.Context) error {
 			}
 			return w.deployed(ctx, "prod", w.version(2))
 		}},
+		{"three people push hotfixes; two become a patch, which reaches Stage, and one conflicts", func(ctx context.Context) (string, error) {
+			return w.fixed(ctx, w.patch(2, 1))
+		}},
+		{"bob approves the patch; it reaches Prod", func(ctx context.Context) (string, error) {
+			if _, err := w.approve(ctx, "prod", w.patch(2, 1), "bob"); err != nil {
+				return "", err
+			}
+			return w.deployed(ctx, "prod", w.patch(2, 1))
+		}},
+		{"CI's next release lacks the fixes; Stage does not take it", func(ctx context.Context) (string, error) {
+			return w.lost(ctx, w.version(3))
+		}},
+		{"the fixes are brought to main, the third is dropped; the release after that enters Stage", func(ctx context.Context) (string, error) {
+			return w.broughtBack(ctx, w.version(4))
+		}},
+		{"Prod needs one more fix at once; Stage lets it pass", func(ctx context.Context) (string, error) {
+			return w.lane(ctx, w.patch(2, 2))
+		}},
+		{"carol approves; it reaches Prod, and Stage returns to its release, with the fix", func(ctx context.Context) (string, error) {
+			return w.returned(ctx, w.patch(2, 2), w.patch(4, 1))
+		}},
 		{"CI builds a broken service; Stage is not healthy, so Prod does not get it; alice rejects it", func(ctx context.Context) (string, error) {
-			return w.broken(ctx, w.version(3))
+			return w.broken(ctx, w.version(5))
 		}},
 		{"the correction reaches Stage, although no notification is sent", func(ctx context.Context) (string, error) {
-			return w.corrected(ctx, w.version(4))
+			return w.corrected(ctx, w.version(6))
 		}},
 		{"Prod is rolled back, and automation leaves it there", func(ctx context.Context) (string, error) {
 			return w.rollBack(ctx, "prod", w.version(1))
@@ -232,12 +253,16 @@ func (w *world) approve(ctx context.Context, environment string, version snapsho
 		if state, err = w.person.Observe(ctx); err != nil {
 			return false, err
 		}
-		for _, wait := range promotion.Plan(state).Waits {
-			if wait.Environment == environment && wait.Version == version.String() && wait.Reason == promotion.ApprovalMissing {
-				return true, nil
-			}
+		at, found := state.Environment(environment)
+		if !found || state.Tags[version] == "" {
+			return false, nil
 		}
-		return false, nil
+		asked, proven := false, true
+		for _, f := range promotion.Explain(state, at, version) {
+			asked = asked || f.Reason == promotion.ApprovalMissing
+			proven = proven && f.Reason != promotion.NotValidated
+		}
+		return asked && proven, nil
 	})
 	if err != nil {
 		return "", err
@@ -269,7 +294,7 @@ func (w *world) rollBack(ctx context.Context, environment string, version snapsh
 		return "", err
 	}
 	step, err := promotion.PlanRequest(state, promotion.Request{
-		Environment: environment, Version: version, Rollback: true, Reason: "payments time out since " + w.version(2).Number(),
+		Environment: environment, Version: version, Rollback: true, Reason: "payments time out since " + w.patch(2, 2).Number(),
 	})
 	if err != nil {
 		return "", err
