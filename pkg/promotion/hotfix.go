@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,12 +93,24 @@ func (e *Engine) observeHotfixes(ctx context.Context, s *State, refs gitrepo.Ref
 	if err := e.describeHotfixes(ctx, s); err != nil {
 		return err
 	}
-	slices.SortFunc(s.Hotfixes, func(a, b Hotfix) int { return strings.Compare(a.Name+" "+string(a.Head), b.Name+" "+string(b.Head)) })
+	slices.SortFunc(s.Hotfixes, inOrder)
 	if err := e.observeCompositions(ctx, s, lines); err != nil {
 		return err
 	}
 	s.Warnings = append(s.Warnings, s.hotfixWarnings()...)
 	return e.observeBackMerges(ctx, s, refs)
+}
+
+// inOrder sorts by name; of several with one name, those that came to an
+// environment first.
+func inOrder(a, b Hotfix) int {
+	since := func(h Hotfix) int {
+		if len(h.Owed) > 0 {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(strings.Compare(a.Name, b.Name), since(a)-since(b), a.Since.Compare(b.Since), strings.Compare(string(a.Head), string(b.Head)))
 }
 
 // debtsOf lists the debts of environments, or of all.
