@@ -359,7 +359,8 @@ func (e *Engine) contained(ctx context.Context, s *State, d snapshot.Debt, in ho
 		if err != nil {
 			return found, err
 		}
-		if later.Answer == hotfix.Contained {
+		// What the history says is about the later one alone.
+		if later.Answer == hotfix.Contained && later.Evidence == hotfix.MergeIsEmpty && later.Commit == "" {
 			return hotfix.Containment{Answer: hotfix.Contained, Evidence: hotfix.Followed, Commit: h.Head}, nil
 		}
 	}

@@ -78,7 +78,7 @@ func released(t *testing.T) *world {
 	w.must("snapshot", "create")
 	w.deployed()
 	w.must("validate", "stage", "--pass", "--reason", "run 812: 412 tests")
-	w.approve("shop/v0.1.0", "grace")
+	w.approve("shop/v0.1.0")
 	w.must("promote", "prod")
 	w.deployed()
 

@@ -43,7 +43,7 @@ func TestLife(t *testing.T) {
 	w.fails(3, []string{"promote", "prod"}, "NOT_VALIDATED")
 	w.deployed()
 	w.fails(3, []string{"promote", "prod"}, "APPROVAL_MISSING", "next: git fetch --tags && git tag -a approve/prod/shop/v0.1.0/<you>")
-	w.approve("shop/v0.1.0", "grace")
+	w.approve("shop/v0.1.0")
 	w.must("promote", "prod", "v0.1.0", "--dry-run")
 	w.must("promote", "prod", "v0.1.0", "--actor", "linus")
 	w.deployed()
@@ -78,7 +78,7 @@ func TestInvariantTree(t *testing.T) {
 		t.Errorf("an environment with promote: auto did not take it:\n%s", out)
 	}
 	w.deployed()
-	w.approve("shop/v0.1.0", "grace")
+	w.approve("shop/v0.1.0")
 	w.must("promote", "prod")
 	trees := strings.Fields(w.git.Git("shop.git", "rev-parse", "environments/stage^{tree}", "environments/prod^{tree}", "shop/v0.1.0^{tree}"))
 	if trees[0] != trees[1] || trees[1] != trees[2] {

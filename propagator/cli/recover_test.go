@@ -28,7 +28,7 @@ func TestRecover(t *testing.T) {
 	w.must("recover")
 	w.must("snapshot", "create")
 	w.deployed()
-	w.approve("shop/v0.1.0", "grace")
+	w.approve("shop/v0.1.0")
 	w.must("promote", "prod")
 	w.deployed()
 	w.must("recover")

@@ -208,38 +208,38 @@ func (a *argoCD) sync(ctx context.Context, set generator.Set) error {
 
 // syncFirst deploys the first environment from the source branch, as Argo CD
 // does without any plugin.
-func (a *argoCD) syncFirst(ctx context.Context, pipeline *config.Pipeline) (gitrepo.Hash, error) {
+func (a *argoCD) syncFirst(ctx context.Context, pipeline *config.Pipeline) error {
 	refs, err := a.repo.Refs(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	revision := refs[gitrepo.Heads+a.branch]
 	tree, err := a.checkout(ctx, revision)
 	if err != nil {
-		return "", err
+		return err
 	}
 	first := pipeline.First()
 	applications, err := render.Discover(tree, first)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, application := range applications {
 		out, err := render.Render(ctx, render.Input{
 			FS: tree, Application: application, Namespace: first.Destinations[0].Namespace, Capabilities: first.Capabilities, Images: pipeline.Images,
 		})
 		if err != nil {
-			return "", err
+			return err
 		}
 		manifests, err := render.Documents(out.YAML)
 		if err != nil {
-			return "", err
+			return err
 		}
 		name := first.Name + "-" + application.Name
 		if err := a.apply(ctx, newFirst(a, first, name, application, manifests), revision); err != nil {
-			return "", fmt.Errorf("application %s: %w", name, err)
+			return fmt.Errorf("application %s: %w", name, err)
 		}
 	}
-	return revision, nil
+	return nil
 }
 
 func newFirst(a *argoCD, first config.Environment, name string, app config.Application, manifests []string) *application {

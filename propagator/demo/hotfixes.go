@@ -157,7 +157,7 @@ func (w *world) lost(ctx context.Context, version snapshot.Version) (string, err
 	if _, err := w.bump(ctx, 0, 1); err != nil {
 		return "", err
 	}
-	if _, err := w.argo.syncFirst(ctx, w.ci.pipeline); err != nil {
+	if err := w.argo.syncFirst(ctx, w.ci.pipeline); err != nil {
 		return "", err
 	}
 	var refused promotion.Wait
@@ -235,7 +235,7 @@ func (w *world) lane(ctx context.Context, patch snapshot.Version) (string, error
 // returned lets Prod take the patch, waits until Stage has its release back, with
 // the fix, and brings that to main as well.
 func (w *world) returned(ctx context.Context, patch, release snapshot.Version) (string, error) {
-	if _, err := w.approve(ctx, "prod", patch, "carol"); err != nil {
+	if _, err := w.approve(ctx, patch, "carol"); err != nil {
 		return "", err
 	}
 	if _, err := w.deployed(ctx, "prod", patch); err != nil {

@@ -39,7 +39,7 @@ func (w *world) play(ctx context.Context) error {
 		}},
 		{"the dev registry is switched off", w.switchOff},
 		{"Prod waits for an approval; alice approves", func(ctx context.Context) (string, error) {
-			return w.approve(ctx, "prod", w.version(1), "alice")
+			return w.approve(ctx, w.version(1), "alice")
 		}},
 		{"Prod is mirrored from Stage, rendered, synced and healthy", func(ctx context.Context) (string, error) {
 			return w.deployed(ctx, "prod", w.version(1))
@@ -55,7 +55,7 @@ func (w *world) play(ctx context.Context) error {
 			return w.deployed(ctx, "stage", w.version(2))
 		}},
 		{"bob approves; it reaches Prod", func(ctx context.Context) (string, error) {
-			if _, err := w.approve(ctx, "prod", w.version(2), "bob"); err != nil {
+			if _, err := w.approve(ctx, w.version(2), "bob"); err != nil {
 				return "", err
 			}
 			return w.deployed(ctx, "prod", w.version(2))
@@ -64,7 +64,7 @@ func (w *world) play(ctx context.Context) error {
 			return w.fixed(ctx, w.patch(2, 1))
 		}},
 		{"bob approves the patch; it reaches Prod", func(ctx context.Context) (string, error) {
-			if _, err := w.approve(ctx, "prod", w.patch(2, 1), "bob"); err != nil {
+			if _, err := w.approve(ctx, w.patch(2, 1), "bob"); err != nil {
 				return "", err
 			}
 			return w.deployed(ctx, "prod", w.patch(2, 1))
@@ -145,7 +145,7 @@ func (w *world) bump(ctx context.Context, from, to int) (string, error) {
 
 // captured lets Argo CD sync Dev and waits until the snapshot is in Stage.
 func (w *world) captured(ctx context.Context, version snapshot.Version) (string, error) {
-	if _, err := w.argo.syncFirst(ctx, w.ci.pipeline); err != nil {
+	if err := w.argo.syncFirst(ctx, w.ci.pipeline); err != nil {
 		return "", err
 	}
 	var entry snapshot.Entry
@@ -245,15 +245,15 @@ func (w *world) switchOn() {
 	w.registries["dev"].SetAvailable(true)
 }
 
-// approve waits until the environment asks for an approval, and gives it: an
+// approve waits until Prod asks for an approval, and gives it: an
 // annotated tag on the snapshot, as git tag -a makes it.
-func (w *world) approve(ctx context.Context, environment string, version snapshot.Version, who string) (string, error) {
+func (w *world) approve(ctx context.Context, version snapshot.Version, who string) (string, error) {
 	var state *promotion.State
 	err := w.wait(ctx, "a request for approval", func(ctx context.Context) (done bool, err error) {
 		if state, err = w.person.Observe(ctx); err != nil {
 			return false, err
 		}
-		at, found := state.Environment(environment)
+		at, found := state.Environment("prod")
 		if !found || state.Tags[version] == "" {
 			return false, nil
 		}
@@ -267,7 +267,7 @@ func (w *world) approve(ctx context.Context, environment string, version snapsho
 	if err != nil {
 		return "", err
 	}
-	name := "approve/" + environment + "/" + version.String() + "/" + who
+	name := "approve/prod/" + version.String() + "/" + who
 	tag := gitrepo.NewTag(gitrepo.Tag{
 		Object: state.Tags[version], Type: gitrepo.TypeCommit, Name: name,
 		Tagger:  gitrepo.Signature{Name: who, Email: who + "@shop.example", When: w.now()},

@@ -166,8 +166,8 @@ func (w *world) brings(base, head gitrepo.Hash) effects {
 // merge is what a person makes of a fix and other work: what the fix changed, if
 // nobody has changed that since; and where both have changed a slot, a value
 // that is made of both.
-func (w *world) merge(base, head, onto values) (change map[slot]string, conflict bool) {
-	change = map[slot]string{}
+func (w *world) merge(base, head, onto values) map[slot]string {
+	change := map[slot]string{}
 	for s := range slots {
 		switch {
 		case base[s] == head[s] || onto[s] == head[s]:
@@ -175,10 +175,10 @@ func (w *world) merge(base, head, onto values) (change map[slot]string, conflict
 			change[s] = head[s]
 		case w.lineage[head[s]]&^w.lineage[onto[s]] == 0 && onto[s] != "":
 		default:
-			change[s], conflict = w.newValue(onto[s], head[s]), true
+			change[s] = w.newValue(onto[s], head[s])
 		}
 	}
-	return change, conflict
+	return change
 }
 
 // debts are the hotfixes that the ledgers name.

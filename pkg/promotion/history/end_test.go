@@ -179,7 +179,7 @@ func (l *ledger) left() snapshot.Version {
 func (w *world) bringProperly(h snapshot.Hotfix) bool {
 	tip := w.main()
 	now := w.mustAt(tip)
-	change, _ := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), now)
+	change := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), now)
 	if len(change) == 0 {
 		change[keyC] = w.newValue(now[keyC])
 	}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -144,7 +145,7 @@ func (w *world) mergeFeature() bool {
 	if w.feature == "" || tip == w.since {
 		return false
 	}
-	change, _ := w.merge(w.mustAt(w.since), w.mustAt(w.feature), w.mustAt(tip))
+	change := w.merge(w.mustAt(w.since), w.mustAt(w.feature), w.mustAt(tip))
 	w.change([]gitrepo.Hash{tip, w.feature}, mainRef, "Merge branch 'feature/f'", change, 0)
 	w.push("refs/heads/feature/f", "")
 	w.feature = ""
@@ -281,7 +282,7 @@ func (w *world) rebase() bool {
 
 // again commits what one branch changes to another, or to itself.
 func (w *world) again(of, to fix, message string) bool {
-	change, _ := w.merge(w.mustAt(of.cut), w.mustAt(of.head), w.mustAt(to.head))
+	change := w.merge(w.mustAt(of.cut), w.mustAt(of.head), w.mustAt(to.head))
 	if len(change) == 0 {
 		return false
 	}
@@ -319,7 +320,7 @@ func (w *world) deleteBranch() bool {
 // bring merges a fix into main. It is false when there is nothing to change.
 func (w *world) bring(h snapshot.Hotfix, message string, more ...gitrepo.Hash) bool {
 	tip := w.main()
-	change, _ := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), w.mustAt(tip))
+	change := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), w.mustAt(tip))
 	if len(change) == 0 && len(more) == 0 {
 		return false
 	}
@@ -425,7 +426,7 @@ func (w *world) backOnTop() bool {
 		return false
 	}
 	tip := w.main()
-	change, _ := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), w.mustAt(tip))
+	change := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), w.mustAt(tip))
 	if len(change) == 0 {
 		return false
 	}
@@ -446,7 +447,7 @@ func (w *world) backInPart() bool {
 		return false
 	}
 	tip := w.main()
-	change, _ := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), w.mustAt(tip))
+	change := w.merge(w.mustAt(h.Base), w.mustAt(h.Head), w.mustAt(tip))
 	if len(change) < 2 {
 		return false
 	}
@@ -470,39 +471,31 @@ func (w *world) backInPart() bool {
 // mergeEngines merges a branch backmerge/<name>, which the engine has pushed.
 func (w *world) mergeEngines() bool {
 	branches := w.refs().Filter("refs/heads/backmerge/")
-	for _, ref := range sortedRefs(branches) {
-		head := branches[ref]
-		if err := w.people.Fetch(w.ctx, []gitrepo.Hash{head}, gitrepo.FetchOptions{Depth: 2}); err != nil {
-			w.fail("the world: %v", err)
-			return false
-		}
-		c, err := gitrepo.ReadCommit(w.people, head)
-		if err != nil {
-			w.fail("the world: %v", err)
-			return false
-		}
-		tip := w.main()
-		change, _ := w.merge(w.mustAt(c.Parents[0]), w.mustAt(head), w.mustAt(tip))
-		switch {
-		case c.Parents[0] == tip && w.dice.chance(500):
-			w.push(mainRef, head)
-			w.tracef("main: %s, fast-forward of %s", head.Short(), ref)
-		case w.dice.chance(600):
-			w.change([]gitrepo.Hash{tip, head}, mainRef, "Merge "+ref, change, 0)
-		default:
-			w.change([]gitrepo.Hash{tip}, mainRef, "squash of "+ref, change, 0)
-		}
-		w.push(ref, "")
-		return true
+	if len(branches) == 0 {
+		return false
 	}
-	return false
-}
-
-func sortedRefs(refs gitrepo.Refs) []string {
-	var names []string
-	for name := range refs {
-		names = append(names, name)
+	ref := slices.Min(slices.Collect(maps.Keys(branches)))
+	head := branches[ref]
+	if err := w.people.Fetch(w.ctx, []gitrepo.Hash{head}, gitrepo.FetchOptions{Depth: 2}); err != nil {
+		w.fail("the world: %v", err)
+		return false
 	}
-	slices.Sort(names)
-	return names
+	c, err := gitrepo.ReadCommit(w.people, head)
+	if err != nil {
+		w.fail("the world: %v", err)
+		return false
+	}
+	tip := w.main()
+	change := w.merge(w.mustAt(c.Parents[0]), w.mustAt(head), w.mustAt(tip))
+	switch {
+	case c.Parents[0] == tip && w.dice.chance(500):
+		w.push(mainRef, head)
+		w.tracef("main: %s, fast-forward of %s", head.Short(), ref)
+	case w.dice.chance(600):
+		w.change([]gitrepo.Hash{tip, head}, mainRef, "Merge "+ref, change, 0)
+	default:
+		w.change([]gitrepo.Hash{tip}, mainRef, "squash of "+ref, change, 0)
+	}
+	w.push(ref, "")
+	return true
 }
