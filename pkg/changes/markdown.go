@@ -26,6 +26,7 @@ func (n Notes) Markdown(w io.Writer) error {
 	if !n.Same() {
 		n.images(p)
 		n.services(p)
+		n.hotfixes(p)
 		n.configuration(p)
 	}
 	n.deployments(p)

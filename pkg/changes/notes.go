@@ -26,6 +26,8 @@ type Notes struct {
 	// Services are the commits behind Images, where it is known in which
 	// repository they are built.
 	Services []Service `json:"services"`
+	// Hotfixes that were composed into one of the two.
+	Hotfixes []Hotfix `json:"hotfixes"`
 	// Configuration are the commits of the GitOps repository.
 	Configuration Log `json:"configuration"`
 	// Files of the GitOps repository; none for a first release.
@@ -41,7 +43,8 @@ type Notes struct {
 type Release struct {
 	Version string       `json:"version"`
 	Commit  gitrepo.Hash `json:"commit"`
-	// SourceCommit is of Branch, and Date when it was committed.
+	// SourceCommit is of Branch, and what hotfixes may have been composed onto; Date
+	// is that of the snapshot's commit.
 	SourceCommit gitrepo.Hash `json:"sourceCommit"`
 	Branch       string       `json:"branch"`
 	Date         time.Time    `json:"date"`
@@ -93,6 +96,9 @@ func Compose(ctx context.Context, in Input) (Notes, error) {
 	}
 	// What the two locks say; a section of the page for each.
 	n.Images = Images(in.From, in.To, later(in.Pipeline)...)
+	if n.Hotfixes, err = Hotfixes(ctx, in.Repo, in.From, in.To); err != nil {
+		return n, err
+	}
 	for _, image := range n.Images {
 		n.names[image.Name] = shortName(in.Pipeline, image.Name)
 	}
@@ -132,7 +138,7 @@ func releaseOf(r gitrepo.Objects, s Side) (Release, error) {
 	}
 	lock := s.Snapshot.Lock
 	return Release{
-		Version: lock.Version.String(), Commit: s.Snapshot.ID, SourceCommit: s.Snapshot.Source, Branch: lock.Source.Branch,
+		Version: lock.Version.String(), Commit: s.Snapshot.ID, SourceCommit: s.Snapshot.Captured(), Branch: lock.Source.Branch,
 		Date: commit.Committer.When.UTC(),
 	}, nil
 }

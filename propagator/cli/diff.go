@@ -23,7 +23,9 @@ type difference struct {
 	Equal       bool            `json:"equal"`
 	Backwards   bool            `json:"backwards"`
 	Images      []changes.Image `json:"images"`
-	Files       []differentFile `json:"files"`
+	// Hotfixes that were composed into one of the two.
+	Hotfixes []changes.Hotfix `json:"hotfixes"`
+	Files    []differentFile  `json:"files"`
 	// Manifests are nil when nobody asked.
 	Manifests []changes.Manifest `json:"manifests,omitzero"`
 }
@@ -47,7 +49,7 @@ func diffCommand(a *app) *cobra.Command {
 		Use:   "diff A B",
 		Short: "what changes from one snapshot to another",
 		Long: `diff compares two snapshots: images with their digests and the code they were
-built from, and files by the environment in whose folder they are. A and B are
+built from, hotfixes, and files by the environment in whose folder they are. A and B are
 versions, or environments, which stand for what they point at: diff prod stage
 says what Prod would get.
 
@@ -102,6 +104,9 @@ func (a *app) diff(cmd *cobra.Command, args []string, f diffFlags) error {
 		limit = []string{f.environment}
 	}
 	d.Images = changes.Images(from.Side, to.Side, limit...)
+	if d.Hotfixes, err = changes.Hotfixes(ctx, s.Repo, from.Side, to.Side); err != nil {
+		return err
+	}
 	files, err := changes.Files(s.Repo, from.Side, to.Side)
 	if err != nil {
 		return err

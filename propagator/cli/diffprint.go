@@ -31,6 +31,7 @@ func (p *diffPrinter) print(ctx context.Context, d *difference) error {
 	w := bufio.NewWriter(p.stdout)
 	d.head(w)
 	d.imageTable(w)
+	d.hotfixTable(w)
 	d.fileTable(w)
 	if p.patch {
 		for _, f := range d.Files {
@@ -83,6 +84,22 @@ func (p *diffPrinter) whole(ctx context.Context, d *difference) error {
 func (d *difference) head(w io.Writer) {
 	_, _ = fmt.Fprintf(w, "%s → %s\n", printable(d.From.String()), printable(d.To.String()))
 	writeFacts(w, fact{"source", d.From.SourceCommit.Short() + " → " + d.To.SourceCommit.Short()}, fact{"limited to", d.Environment})
+}
+
+func (d *difference) hotfixTable(w io.Writer) {
+	if len(d.Hotfixes) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, h := range d.Hotfixes {
+		change := "composed"
+		if h.Gone {
+			change = "not composed"
+		}
+		rows = append(rows, []string{change, printable(h.Name), h.Head.Short(), h.Since, printable(h.Author), printable(h.Subject)})
+	}
+	_, _ = fmt.Fprintln(w)
+	writeTable(w, []string{"HOTFIX", "NAME", "HEAD", "SINCE", "AUTHOR", "SUBJECT"}, rows)
 }
 
 func (d *difference) imageTable(w io.Writer) {

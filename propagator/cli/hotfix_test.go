@@ -53,7 +53,7 @@ func TestHotfix(t *testing.T) {
 	w.fails(2, []string{"hotfix", "start", "x", "--from", "dev"}, "dev follows the branch main by itself")
 	w.fails(2, []string{"hotfix", "show", "nothing"}, "there is no hotfix nothing", "propagator hotfix list")
 	w.must("hotfix", "list")
-	w.fails(3, []string{"hotfix", "promote", "pay-timeout"}, "HOTFIX_UNUSABLE", "nothing is on it yet")
+	w.fails(3, []string{"hotfix", "promote", "pay-timeout"}, "HOTFIX_UNUSABLE", "there is no commit on top of")
 	w.fix("hotfix/pay-timeout", web("prod", 3, "timeout: 30s"))
 	w.must("hotfix", "list")
 	w.must("hotfix", "show", "pay-timeout")
