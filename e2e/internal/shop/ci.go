@@ -81,6 +81,67 @@ func (p *Pipeline) release(ctx context.Context, name, note, prefix string) (Rele
 	return done, nil
 }
 
+// Fix does what a developer and CI do about a fault of what an environment runs:
+// a new image of the service, and its tag on the branch hotfix/<name>, which is cut
+// from the environment's. The source branch learns nothing of it.
+func (p *Pipeline) Fix(ctx context.Context, name, environment, service, note string) (Release, error) {
+	found, build, err := p.next(service)
+	if err != nil {
+		return Release{}, err
+	}
+	done := Release{Service: service, Revision: inventCommit(service, build)}
+	done.Tag = done.Revision[:7]
+	host, repo := repository(p.config.Registries[p.config.First().Registry], service)
+	if done.Digest, err = p.push(ctx, artifact{service: service, host: host, repo: repo}, done.Revision, done.Tag); err != nil {
+		return Release{}, fmt.Errorf("fix %s: %w", service, err)
+	}
+	err = p.as(ctx, gitserver.Developer, func(clone *gitserver.Clone) error {
+		if err := clone.Update(ctx); err != nil {
+			return err
+		}
+		branch := "hotfix/" + name
+		if _, err := clone.Git(ctx, "checkout", "--quiet", "-B", branch, "origin/environments/"+environment); err != nil {
+			return err
+		}
+		content, err := os.ReadFile(filepath.Join(clone.Dir, filepath.FromSlash(found.File)))
+		if err != nil {
+			return err
+		}
+		edited, err := bump(string(content), done.Tag)
+		if err != nil {
+			return err
+		}
+		if err := clone.Write(map[string][]byte{found.File: []byte(edited)}); err != nil {
+			return err
+		}
+		if done.Commit, err = clone.Commit(ctx, service+": "+note); err != nil {
+			return err
+		}
+		return clone.Push(ctx, "HEAD:refs/heads/"+branch)
+	})
+	if err != nil {
+		return Release{}, fmt.Errorf("fix %s on hotfix/%s: %w", service, name, err)
+	}
+	return done, nil
+}
+
+// MergeBack brings a fix to the source branch, as a squash merge does.
+func (p *Pipeline) MergeBack(ctx context.Context, fix Release) (string, error) {
+	i := slices.IndexFunc(p.services, func(s examples.Service) bool { return s.Name == fix.Service })
+	if i < 0 {
+		return "", p.errNoSuchService(fix.Service)
+	}
+	file := p.services[i].File
+	return p.Commit(ctx, gitserver.Developer, "the fix of "+fix.Service+" (#12)", func(read Read) (map[string][]byte, error) {
+		content, err := read(file)
+		if err != nil {
+			return nil, err
+		}
+		edited, err := bump(string(content), fix.Tag)
+		return map[string][]byte{file: []byte(edited)}, err
+	})
+}
+
 // next finds a service and numbers its next build.
 func (p *Pipeline) next(name string) (examples.Service, int, error) {
 	i := slices.IndexFunc(p.services, func(s examples.Service) bool { return s.Name == name })
