@@ -22,6 +22,8 @@ type kiosk struct {
 	gated bool
 	// captureOnTag: what Dev runs leads nowhere until a person sets a tag.
 	captureOnTag bool
+	// byHand: hotfixes are composed by a person.
+	byHand bool
 	// pods: its applications are Deployments, whose Pods have to become ready.
 	// Otherwise they are CronJobs that nobody lives to see, which are healthy as
 	// soon as they are there: most stories are not about Pods, and each takes a
@@ -44,8 +46,12 @@ func (k kiosk) content() shop.Content {
 	if k.gated {
 		gate = "  gates:\n  - approval: {count: 1}\n"
 	}
+	hotfixes := ""
+	if k.byHand {
+		hotfixes = "hotfixes: {compose: manual}\n"
+	}
 	content := shop.Content{Files: map[string][]byte{
-		"propagator.yaml": fmt.Appendf(nil, kioskPipeline, k.name, source, gate),
+		"propagator.yaml": fmt.Appendf(nil, kioskPipeline, k.name, source, gate, hotfixes),
 	}}
 	for i := range n {
 		name, tag := fmt.Sprintf("web-%d", i+1), fmt.Sprintf("%07x", 0x2000001+i)
@@ -73,7 +79,7 @@ metadata:
   name: %[1]s
 source:
   branch: main
-%[2]sregistries:
+%[2]s%[4]sregistries:
   dev: {url: dev.registry.example/%[1]s, retention: ephemeral}
   stage: {url: stage.registry.example/%[1]s}
   prod: {url: prod.registry.example/%[1]s}

@@ -85,6 +85,27 @@ func (p *Pipeline) release(ctx context.Context, name, note, prefix string) (Rele
 // a new image of the service, and its tag on the branch hotfix/<name>, which is cut
 // from the environment's. The source branch learns nothing of it.
 func (p *Pipeline) Fix(ctx context.Context, name, environment, service, note string) (Release, error) {
+	return p.fix(ctx, name, service, note, func(clone *gitserver.Clone) error {
+		_, err := clone.Git(ctx, "checkout", "--quiet", "-B", "hotfix/"+name, "origin/environments/"+environment)
+		return err
+	})
+}
+
+// FixOnTop goes on with a hotfix that conflicts with another one: its author merges
+// that branch, and builds the service once more, with both.
+func (p *Pipeline) FixOnTop(ctx context.Context, name, other, service, note string) (Release, error) {
+	return p.fix(ctx, name, service, note, func(clone *gitserver.Clone) error {
+		if _, err := clone.Git(ctx, "checkout", "--quiet", "-B", "hotfix/"+name, "origin/hotfix/"+name); err != nil {
+			return err
+		}
+		_, err := clone.Git(ctx, "merge", "--quiet", "--no-commit", "--strategy-option", "theirs", "origin/hotfix/"+other)
+		return err
+	})
+}
+
+// fix builds a service, and commits and pushes its tag on the branch of a hotfix,
+// which begin checks out.
+func (p *Pipeline) fix(ctx context.Context, name, service, note string, begin func(*gitserver.Clone) error) (Release, error) {
 	found, build, err := p.next(service)
 	if err != nil {
 		return Release{}, err
@@ -99,8 +120,7 @@ func (p *Pipeline) Fix(ctx context.Context, name, environment, service, note str
 		if err := clone.Update(ctx); err != nil {
 			return err
 		}
-		branch := "hotfix/" + name
-		if _, err := clone.Git(ctx, "checkout", "--quiet", "-B", branch, "origin/environments/"+environment); err != nil {
+		if err := begin(clone); err != nil {
 			return err
 		}
 		content, err := os.ReadFile(filepath.Join(clone.Dir, filepath.FromSlash(found.File)))
@@ -117,7 +137,7 @@ func (p *Pipeline) Fix(ctx context.Context, name, environment, service, note str
 		if done.Commit, err = clone.Commit(ctx, service+": "+note); err != nil {
 			return err
 		}
-		return clone.Push(ctx, "HEAD:refs/heads/"+branch)
+		return clone.Push(ctx, "HEAD:refs/heads/hotfix/"+name)
 	})
 	if err != nil {
 		return Release{}, fmt.Errorf("fix %s on hotfix/%s: %w", service, name, err)

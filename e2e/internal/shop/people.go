@@ -98,3 +98,24 @@ func neverReady(content []byte, never bool) ([]byte, error) {
 	}
 	return yaml.Marshal(kustomization)
 }
+
+// MergeFixes merges branches of hotfixes into the source branch, as the button of
+// a git host does: with a merge commit each, and everything that is in the branch.
+// They are pushed together, so that nothing is deployed of half of them.
+func (p *Pipeline) MergeFixes(ctx context.Context, names ...string) error {
+	err := p.as(ctx, gitserver.Lead, func(clone *gitserver.Clone) error {
+		if err := clone.Update(ctx); err != nil {
+			return err
+		}
+		for _, name := range names {
+			if _, err := clone.Git(ctx, "merge", "--quiet", "--no-ff", "--no-edit", "origin/hotfix/"+name); err != nil {
+				return err
+			}
+		}
+		return clone.Push(ctx, "HEAD:refs/heads/"+gitserver.Main)
+	})
+	if err != nil {
+		return fmt.Errorf("merge hotfixes %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
+}
