@@ -26,6 +26,8 @@ const (
 	BadName Fault = "HOTFIX_NAME"
 	// BaseUnknown: the branch was not cut from anything an environment has run.
 	BaseUnknown Fault = "HOTFIX_BASE_UNKNOWN"
+	// BaseOld: no environment runs the line any more that the branch was cut from.
+	BaseOld Fault = "HOTFIX_BASE_OLD"
 	// HoldsSource: the branch holds commits of the source branch, which would
 	// reach production along with it.
 	HoldsSource Fault = "HOTFIX_HOLDS_SOURCE"

@@ -121,7 +121,8 @@ func (m *yamlMerge) files() ([]*yaml.Node, error) {
 	var want []*yaml.Node
 	last := map[string]int{} // where a document of ours ends
 	result := map[string]*yaml.Node{}
-	var order []string
+	order := newSequence()
+	inBase, inTheirs := numbers(ids[0]), numbers(ids[2])
 	for i, id := range ids[1] {
 		o := m.ours.docs[i]
 		last[id] = o.last
@@ -131,39 +132,39 @@ func (m *yamlMerge) files() ([]*yaml.Node, error) {
 				m.doc = child(o.root, "kind").Value + "/" + child(child(o.root, "metadata"), "name").Value
 			}
 		}
-		b, t := docOf(m.base, ids[0], id), docOf(m.theirs, ids[2], id)
+		b, t := docOf(m.base, inBase, id), docOf(m.theirs, inTheirs, id)
 		n := m.document(b, &o, t)
 		if n != nil {
-			order = append(order, id)
+			order.add(id, i)
 			result[id] = n
 		}
 	}
+	var near *element // the nearest document before it that ours has too
 	for i, id := range ids[2] {
 		if _, ok := last[id]; ok {
+			if e := order.at[id]; e != nil {
+				near = e
+			}
 			continue
 		}
 		t := m.theirs.docs[i]
-		if b := docOf(m.base, ids[0], id); b != nil {
+		if b := docOf(m.base, inBase, id); b != nil {
 			if !equalNodes(b.root, t.root) {
 				m.conflict("", b.root, nil, t.root, nil, m.did("%s removed the document, %s changed it", 1, 2))
 			}
 			continue
 		}
-		before := -1 // the nearest document before it that ours has too
-		for j := i - 1; j >= 0 && before < 0; j-- {
-			before = slices.Index(order, ids[2][j])
-		}
-		if before < 0 {
+		if near == nil {
 			return nil, errors.New("a document was added before all others")
 		}
 		text := m.theirs.between(t.body, 0, t.last)
-		at := m.ours.starts[last[order[before]]]
+		at := m.ours.starts[last[near.id]]
 		m.spans = append(m.spans, span{at, at, "---\n" + text})
-		order = slices.Insert(order, before+1, id)
-		last[id] = last[order[before]]
+		last[id] = last[near.id]
+		near = order.insert(near, id)
 		result[id] = t.root
 	}
-	for _, id := range order {
+	for id := range order.all {
 		want = append(want, result[id])
 	}
 	return want, nil
@@ -190,8 +191,8 @@ func (m *yamlMerge) document(b, o, t *yamlDoc) *yaml.Node {
 	return m.node("", nil, b.root, o.root, t.root, ends{o.last, t.last}, nil)
 }
 
-func docOf(f *yamlFile, ids []string, id string) *yamlDoc {
-	if i := slices.Index(ids, id); i >= 0 {
+func docOf(f *yamlFile, ids map[string]int, id string) *yamlDoc {
+	if i, ok := ids[id]; ok {
 		return &f.docs[i]
 	}
 	return nil
@@ -204,8 +205,10 @@ func matchDocs(files ...*yamlFile) ([3][]string, error) {
 	var ids [3][]string
 	named, equal := true, true
 	for i, f := range files {
+		seen := map[string]bool{}
 		for _, d := range f.docs {
-			named = named && d.id != "" && !slices.Contains(ids[i], d.id)
+			named = named && d.id != "" && !seen[d.id]
+			seen[d.id] = true
 			ids[i] = append(ids[i], d.id)
 		}
 		equal = equal && len(f.docs) == len(files[0].docs)

@@ -21,6 +21,20 @@ type yamlFile struct {
 	lines  []string
 	starts []int     // offset of each line, and of the end
 	docs   []yamlDoc // those with content
+
+	known   map[string]bool // the lines, once somebody has asked for one
+	columns map[int][]int   // offsets of the characters of long lines, likewise
+}
+
+// has reports whether the file has such a line.
+func (f *yamlFile) has(line string) bool {
+	if f.known == nil {
+		f.known = map[string]bool{}
+		for _, line := range f.lines {
+			f.known[line] = true
+		}
+	}
+	return f.known[line]
 }
 
 // yamlDoc is one document. Lines count from 0; the nodes' own from 1, both from
@@ -228,12 +242,38 @@ func (f *yamlFile) at(line, column int) (int, bool) {
 	if line < 0 || line >= len(f.lines) {
 		return 0, false
 	}
+	if len(f.lines[line]) > longLine {
+		columns := f.columnsOf(line)
+		if column < 1 || column > len(columns) {
+			return 0, false
+		}
+		return columns[column-1], true
+	}
 	for i := range f.lines[line] {
 		if column--; column == 0 {
 			return i, true
 		}
 	}
 	return 0, false
+}
+
+// longLine is the length from which on it is remembered where the characters of a
+// line begin.
+const longLine = 1024
+
+func (f *yamlFile) columnsOf(line int) []int {
+	if columns, ok := f.columns[line]; ok {
+		return columns
+	}
+	var columns []int
+	for i := range f.lines[line] {
+		columns = append(columns, i)
+	}
+	if f.columns == nil {
+		f.columns = map[int][]int{}
+	}
+	f.columns[line] = columns
+	return columns
 }
 
 // between is the text from an offset in one line to the beginning of another.
@@ -338,7 +378,7 @@ func (f *yamlFile) headComment(p place, other *yamlFile) int {
 	for first > 0 && f.alone(p) {
 		line := f.lines[first-1]
 		text := strings.TrimLeft(line, " ")
-		if len(line)-len(text) != p.offset || text[0] != '#' || slices.Contains(other.lines, line) {
+		if len(line)-len(text) != p.offset || text[0] != '#' || other.has(line) {
 			break
 		}
 		first--

@@ -138,10 +138,21 @@ func (m *yamlMerge) mapping(at string, b, o, t *yaml.Node, e ends, flow bool) *y
 			merged.Content = append(merged.Content, key, next)
 		}
 	}
+	// A new key comes after the nearest key before it, or after the first: the
+	// order of keys has no meaning.
+	after := -1
+	for j := 0; j < len(o.Content) && after < 0; j += 2 {
+		if k, ok := kept[scalarID(o.Content[j])]; ok {
+			after = k
+		}
+	}
 	for i := 0; i < len(t.Content); i += 2 {
 		key, tv := t.Content[i], t.Content[i+1]
 		id := scalarID(key)
 		if _, ok := inO[id]; ok {
+			if k, ok := kept[id]; ok {
+				after = k
+			}
 			continue
 		}
 		if bv := value(b, inB, id); bv != nil {
@@ -154,19 +165,6 @@ func (m *yamlMerge) mapping(at string, b, o, t *yaml.Node, e ends, flow bool) *y
 		if refersWithin(tv) || refers(key) {
 			m.conflict(dot(at, key.Value), nil, nil, tv, parents, "anchors, aliases and merge keys are not merged")
 			continue
-		}
-		// After the nearest key before it, or after the first: the order of keys
-		// has no meaning.
-		after := -1
-		for j := i - 2; j >= 0 && after < 0; j -= 2 {
-			if k, ok := kept[scalarID(t.Content[j])]; ok {
-				after = k
-			}
-		}
-		for j := 0; j < len(o.Content) && after < 0; j += 2 {
-			if k, ok := kept[scalarID(o.Content[j])]; ok {
-				after = k
-			}
 		}
 		if after < 0 || oPlaces == nil || tPlaces == nil {
 			m.cannot("there is no place for a key in " + at)
@@ -229,6 +227,9 @@ func (m *yamlMerge) list(at string, b, o, t *yaml.Node, e ends, flow bool) (out 
 		return nil, "the order of the list was changed"
 	}
 	l := listMerge{yamlMerge: m, at: at, key: key, b: b, o: o, t: t, ids: ids}
+	for i := range ids {
+		l.in[i] = numbers(ids[i])
+	}
 	l.oPlaces, l.tPlaces = m.places(o, t, e, flow)
 	merged := *o
 	merged.Content = l.run(e)
@@ -241,47 +242,31 @@ type listMerge struct {
 	at, key          string
 	b, o, t          *yaml.Node
 	ids              [3][]string
+	in               [3]map[string]int // the numbers of the ids
 	oPlaces, tPlaces []place
 }
 
 func (l *listMerge) run(e ends) []*yaml.Node {
 	parents := []*yaml.Node{l.b, l.o, l.t}
-	var order []string // of the result
+	order := newSequence() // of the result
 	result := map[string]*yaml.Node{}
 	for i, id := range l.ids[1] {
-		o, name := l.o.Content[i], l.name(id)
-		bi, ti := slices.Index(l.ids[0], id), slices.Index(l.ids[2], id)
-		next := o
-		switch {
-		case bi >= 0 && ti >= 0:
-			inner, s := e, (*slotOf)(nil)
-			if l.oPlaces != nil && l.tPlaces != nil {
-				s = &slotOf{l.oPlaces[i], l.tPlaces[ti]}
-				inner = ends{s.ours.last, s.theirs.last}
-			}
-			next = l.node(name, parents, l.b.Content[bi], o, l.t.Content[ti], inner, s)
-		case ti >= 0 && !equalNodes(o, l.t.Content[ti]):
-			l.conflict(name, nil, o, l.t.Content[ti], parents, l.did("%s and %s both added it", 1, 2))
-		case ti < 0 && bi >= 0:
-			if l.removed(name, l.b.Content[bi], o, parents) {
-				if next = nil; l.oPlaces == nil {
-					l.cannot("the items of " + l.at + " do not stand in lines of their own")
-				} else {
-					l.removeEntry(l.oPlaces[i])
-				}
-			}
-		}
-		if next != nil {
-			order = append(order, id)
+		if next := l.item(i, id, parents, e); next != nil {
+			order.add(id, i)
 			result[id] = next
 		}
 	}
+	near := &order.first // the nearest item before it that the result has
+	var taken *element   // behind which both sides have added something
 	for i, id := range l.ids[2] {
-		if slices.Contains(l.ids[1], id) {
+		if _, ok := l.in[1][id]; ok {
+			if e := order.at[id]; e != nil {
+				near = e
+			}
 			continue
 		}
 		t, name := l.t.Content[i], l.name(id)
-		if bi := slices.Index(l.ids[0], id); bi >= 0 {
+		if bi, ok := l.in[0][id]; ok {
 			if !equalNodes(l.b.Content[bi], t) {
 				l.conflict(name, l.b.Content[bi], nil, t, parents, l.did("%s removed it, %s changed it", 1, 2))
 			}
@@ -291,63 +276,97 @@ func (l *listMerge) run(e ends) []*yaml.Node {
 			l.conflict(name, nil, nil, t, parents, "anchors, aliases and merge keys are not merged")
 			continue
 		}
-		at, ok := l.position(order, i)
+		after, ok := near, false
+		if near != taken {
+			after, ok = l.position(near)
+		}
 		if !ok {
+			taken = near
 			l.conflict(name, nil, nil, t, parents, l.did("%s and %s added to the list at the same place, and its order may matter", 1, 2))
 			continue
 		}
-		l.insert(order, at, i)
-		order = slices.Insert(order, at, id)
+		l.insert(after, i)
+		near = order.insert(after, id)
 		result[id] = t
 	}
 	var out []*yaml.Node
-	for _, id := range order {
+	for id := range order.all {
 		out = append(out, result[id])
 	}
 	return out
 }
 
-// position returns where in the result the item of theirs belongs: after the
-// nearest item before it that is there, and after what ours added behind that.
-func (l *listMerge) position(order []string, item int) (int, bool) {
-	at := 0
-	for j := item - 1; j >= 0 && at == 0; j-- {
-		at = slices.Index(order, l.ids[2][j]) + 1
+// item merges one that ours has. Nil: it goes.
+func (l *listMerge) item(i int, id string, parents []*yaml.Node, e ends) *yaml.Node {
+	o, name := l.o.Content[i], l.name(id)
+	bi, inBase := l.in[0][id]
+	ti, inTheirs := l.in[2][id]
+	switch {
+	case inBase && inTheirs:
+		inner, s := e, (*slotOf)(nil)
+		if l.oPlaces != nil && l.tPlaces != nil {
+			s = &slotOf{l.oPlaces[i], l.tPlaces[ti]}
+			inner = ends{s.ours.last, s.theirs.last}
+		}
+		return l.node(name, parents, l.b.Content[bi], o, l.t.Content[ti], inner, s)
+	case inTheirs && !equalNodes(o, l.t.Content[ti]):
+		l.conflict(name, nil, o, l.t.Content[ti], parents, l.did("%s and %s both added it", 1, 2))
+	case !inTheirs && inBase:
+		if !l.removed(name, l.b.Content[bi], o, parents) {
+			return o
+		}
+		if l.oPlaces == nil {
+			l.cannot("the items of " + l.at + " do not stand in lines of their own")
+		} else {
+			l.removeEntry(l.oPlaces[i])
+		}
+		return nil
 	}
-	oursOnly := func(id string) bool { return !slices.Contains(l.ids[0], id) && !slices.Contains(l.ids[2], id) }
-	start := at
-	for at < len(order) && oursOnly(order[at]) {
-		at++
+	return o
+}
+
+// position returns behind which one of the result a new item of theirs belongs:
+// the nearest item before it that is there, and what ours added behind that.
+func (l *listMerge) position(near *element) (*element, bool) {
+	after := near
+	for after.next != nil && l.oursOnly(after.next.id) {
+		after = after.next
 	}
-	if at == start {
-		return at, true
+	if after == near {
+		return after, true
 	}
 	// Both added here. That is two things if the list has no order, and if
 	// neither added one in place of another.
 	last := l.at[strings.LastIndexByte(l.at, '.')+1:]
-	return at, slices.Contains(orderless, last) && !l.removedAny()
+	return after, slices.Contains(orderless, last) && !l.removedAny()
+}
+
+func (l *listMerge) oursOnly(id string) bool {
+	_, inBase := l.in[0][id]
+	_, inTheirs := l.in[2][id]
+	return !inBase && !inTheirs
 }
 
 // removedAny reports whether a side has fewer of the base's items.
 func (l *listMerge) removedAny() bool {
 	return slices.ContainsFunc(l.ids[0], func(id string) bool {
-		return !slices.Contains(l.ids[1], id) || !slices.Contains(l.ids[2], id)
+		_, inOurs := l.in[1][id]
+		_, inTheirs := l.in[2][id]
+		return !inOurs || !inTheirs
 	})
 }
 
-// insert puts an item of theirs into the text, before number at of the result.
-func (l *listMerge) insert(order []string, at, item int) {
+// insert puts an item of theirs into the text, behind one of the result.
+func (l *listMerge) insert(after *element, item int) {
 	if l.oPlaces == nil || l.tPlaces == nil {
 		l.cannot("the items of " + l.at + " do not stand in lines of their own")
 		return
 	}
-	for i := at - 1; i >= 0; i-- {
-		// An item just added has no place yet: the next goes behind it, at the
-		// same place.
-		if k := slices.Index(l.ids[1], order[i]); k >= 0 {
-			l.insertEntry(l.oPlaces[k].last, l.oPlaces[k].offset, l.tPlaces[item])
-			return
-		}
+	// An item just added has no place yet: the next goes behind it, at the same
+	// place.
+	if after.ours >= 0 {
+		l.insertEntry(l.oPlaces[after.ours].last, l.oPlaces[after.ours].offset, l.tPlaces[item])
+		return
 	}
 	first := l.oPlaces[0]
 	if !l.ours.alone(first) {
@@ -406,9 +425,9 @@ func matchItems(lists ...*yaml.Node) (key string, ids [3][]string) {
 
 // sameOrder reports whether what two lists have in common is in the same order.
 func sameOrder(a, b []string) bool {
-	last := -1
+	last, in := -1, numbers(b)
 	for _, id := range a {
-		if i := slices.Index(b, id); i >= 0 {
+		if i, ok := in[id]; ok {
 			if i < last {
 				return false
 			}

@@ -87,7 +87,7 @@ func (r Request) checkSkip(e Environment) error {
 		return nil
 	case r.Version.IsZero() || r.Rollback:
 		return errors.New("who skips an environment has to name the snapshot")
-	case strings.TrimSpace(r.Reason) == "":
+	case snapshot.Blank(r.Reason):
 		return errors.New("skipping an environment is recorded with its reason; add --reason")
 	}
 	return nil
@@ -99,7 +99,7 @@ func (r Request) checkOverrides() error {
 			return fmt.Errorf("%s cannot be overridden", reason)
 		}
 	}
-	if len(r.Overrides) > 0 && strings.TrimSpace(r.Reason) == "" {
+	if len(r.Overrides) > 0 && snapshot.Blank(r.Reason) {
 		return errors.New("an override is recorded with its reason; add --reason")
 	}
 	return nil
@@ -115,7 +115,7 @@ func planRollback(s *State, e Environment, r Request) (Step, error) {
 	refuse := func(reason Reason, format string, args ...any) (Step, error) {
 		return Step{}, &RefusedError{Wait: Wait{Environment: e.Name, Version: r.Version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
 	}
-	if strings.TrimSpace(r.Reason) == "" {
+	if snapshot.Blank(r.Reason) {
 		return Step{}, errors.New("a rollback is recorded with its reason; add --reason")
 	}
 	for _, entry := range e.History {

@@ -254,10 +254,16 @@ func (e *Engine) executeMergeBack(ctx context.Context, s *State, step Step) erro
 		Committer: gitrepo.Signature{Name: identity.Name, Email: identity.Email, When: s.Now},
 		Message:   snapshot.BackMerge(h, subject),
 	})
-	return e.Repo.Push(ctx, gitrepo.Push{
+	err = e.Repo.Push(ctx, gitrepo.Push{
 		Updates: []gitrepo.Update{{Ref: gitrepo.Heads + step.Tag, Old: step.Commit, New: commit.ID()}},
 		Objects: append(merged.Objects, commit),
 	})
+	var moved *gitrepo.RefMovedError
+	if step.Commit == "" && errors.As(err, &moved) {
+		return &RefusedError{Wait: Wait{Environment: "hotfix/" + h.Name, Reason: AlreadyThere, Detail: fmt.Sprintf(
+			"the branch %s is there already, with this or an earlier hotfix of the name: merge it, or delete it with: git push origin --delete %s", step.Tag, step.Tag)}}
+	}
+	return err
 }
 
 // FindHotfix returns the hotfix that a person means: by its name, or by its name
@@ -331,7 +337,7 @@ func PlanMergeBack(s *State, name string, ownBranch bool) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	if h.Fault != "" {
+	if h.Fault != "" && h.Fault != hotfix.BaseOld {
 		return Step{}, h.refusal()
 	}
 	for _, w := range h.In {
@@ -349,7 +355,7 @@ func PlanMergeBack(s *State, name string, ownBranch bool) (Step, error) {
 // because it is somewhere that cannot be proven, or dropped, so that compositions
 // leave it out from now on.
 func PlanClose(s *State, name string, dropped bool, reason string) (Step, error) {
-	if reason = strings.TrimSpace(reason); reason == "" {
+	if reason = strings.TrimSpace(reason); snapshot.Blank(reason) {
 		return Step{}, errors.New("closing a hotfix is recorded with its reason; add --reason")
 	}
 	h, err := s.FindHotfix(name)

@@ -3,6 +3,7 @@ package promotion
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -90,6 +91,7 @@ func (e *Engine) observeHotfixes(ctx context.Context, s *State, refs gitrepo.Ref
 			return err
 		}
 	}
+	s.outrun(lines)
 	if err := e.describeHotfixes(ctx, s); err != nil {
 		return err
 	}
@@ -207,24 +209,63 @@ func (s *State) known(lines []snapshot.Snapshot) hotfix.Known {
 				known[entry.Commit] = entry.Snapshot
 			}
 		}
-		for _, d := range e.Current().Hotfixes {
-			known[d.Head] = d.Since
-		}
 	}
 	for _, line := range lines {
 		known[line.Source] = line.Lock.Version
-		for _, h := range line.Lock.Hotfixes {
-			known[h.Head] = h.Since
+	}
+	maps.Copy(known, s.composedSince(lines))
+	return known
+}
+
+// composedSince has the heads of hotfixes that were composed. One that was brought
+// to several lines counts for the oldest of them that an environment still runs:
+// what is committed on top of it is meant for there, and comes to the newer lines
+// as it did.
+func (s *State) composedSince(lines []snapshot.Snapshot) hotfix.Known {
+	since := hotfix.Known{}
+	isRun := func(v snapshot.Version) bool {
+		return slices.ContainsFunc(lines, func(line snapshot.Snapshot) bool { return line.Lock.Version.SameLine(v) })
+	}
+	add := func(h snapshot.Hotfix) {
+		before, ok := since[h.Head]
+		switch now := isRun(h.Since); {
+		case !ok, now && !isRun(before), now == isRun(before) && now == (h.Since.Compare(before) < 0):
+			since[h.Head] = h.Since
 		}
 	}
-	return known
+	for _, e := range s.Environments {
+		for _, d := range e.Current().Hotfixes {
+			add(d.Hotfix)
+		}
+	}
+	for _, line := range lines {
+		for _, h := range line.Lock.Hotfixes {
+			add(h)
+		}
+	}
+	return since
+}
+
+// outrun finds the branches that come too late: no environment runs the line any
+// more that they were cut from, so that no patch can be made of them.
+func (s *State) outrun(lines []snapshot.Snapshot) {
+	for i := range s.Hotfixes {
+		h := &s.Hotfixes[i]
+		late := !slices.ContainsFunc(lines, func(line snapshot.Snapshot) bool { return line.Lock.Version.SameLine(h.Onto) })
+		if h.Open && h.Fault == "" && h.State() == StateOpen && late && len(lines) > 0 {
+			h.Fault = hotfix.BaseOld
+			h.Detail = fmt.Sprintf("it was cut from %s, and no environment runs v%d.%d any more: git rebase --onto origin/environments/<environment> %s hotfix/%s",
+				h.Onto, h.Onto.Major, h.Onto.Minor, h.Base.Short(), h.Name)
+		}
+	}
 }
 
 // addComposed adds the hotfixes that are in a snapshot or a ledger already.
 func (s *State) addComposed(lines []snapshot.Snapshot, branches gitrepo.Refs) {
 	add := func(h snapshot.Hotfix) *Hotfix {
 		for i := range s.Hotfixes {
-			if s.Hotfixes[i].Head == h.Head {
+			// A branch at the same commit whose name cannot be recorded is another matter.
+			if s.Hotfixes[i].Head == h.Head && s.Hotfixes[i].Fault == "" {
 				return &s.Hotfixes[i]
 			}
 		}
@@ -253,6 +294,7 @@ func (s *State) addComposed(lines []snapshot.Snapshot, branches gitrepo.Refs) {
 func (e *Engine) openBranches(ctx context.Context, s *State, refs gitrepo.Refs, lines []snapshot.Snapshot, known hotfix.Known) ([]hotfix.Branch, error) {
 	var all []hotfix.Branch
 	unread := map[string]gitrepo.Hash{}
+	sum := sumOf(known)
 	for ref, head := range refs {
 		name := strings.TrimPrefix(ref, snapshot.HotfixBranches)
 		if version, isKnown := known[head]; isKnown && snapshot.ValidHotfixName(name) {
@@ -268,6 +310,11 @@ func (e *Engine) openBranches(ctx context.Context, s *State, refs gitrepo.Refs, 
 		// It begins where it did unless a part of it was composed meanwhile.
 		_, same := known[branch.Base]
 		if ok && same && !slices.ContainsFunc(branch.Commits, func(id gitrepo.Hash) bool { _, composed := known[id]; return composed }) {
+			branch.Onto = known[branch.Base]
+			all = append(all, branch)
+			continue
+		}
+		if branch, ok := e.memory.strangers.get(strangerKey{branchKey{name, head}, s.SourceTip, sum}); ok {
 			all = append(all, branch)
 			continue
 		}
@@ -284,8 +331,21 @@ func (e *Engine) openBranches(ctx context.Context, s *State, refs gitrepo.Refs, 
 		if branch.Base != "" {
 			e.memory.branches.put(branchKey{branch.Name, branch.Head}, branch)
 		}
+		if branch.Fault == hotfix.BaseUnknown {
+			e.memory.strangers.put(strangerKey{branchKey{branch.Name, branch.Head}, s.SourceTip, sum}, branch)
+		}
 	}
 	return append(all, opened...), nil
+}
+
+// sumOf is equal for equal sets of commits.
+func sumOf(known hotfix.Known) (sum [sha256.Size]byte) {
+	for id := range known {
+		for i, b := range sha256.Sum256([]byte(id)) {
+			sum[i] ^= b
+		}
+	}
+	return sum
 }
 
 // composed reports whether a commit is the head of a hotfix that is in a snapshot
@@ -463,8 +523,12 @@ func unlessTransient(ctx context.Context, err error) error {
 func (e *Engine) observeCompositions(ctx context.Context, s *State, lines []snapshot.Snapshot) error {
 	for _, line := range lines {
 		onto, err := e.withoutDropped(ctx, s, line)
-		if err != nil {
+		if err != nil && transient(ctx, err) {
 			return err
+		}
+		if err != nil {
+			s.Damaged[onto.Lock.Base.Snapshot] = err.Error()
+			continue // nobody can say what the line is without the dropped one
 		}
 		pool, err := e.pool(ctx, s, onto)
 		if err != nil || len(pool) == 0 {
@@ -528,7 +592,12 @@ func (e *Engine) withoutDropped(ctx context.Context, s *State, line snapshot.Sna
 		c := s.closed(h)
 		return c != nil && c.Dropped
 	}) {
-		below, err := e.Snapshot(ctx, s, line.Lock.Base.Snapshot)
+		// By its commit: somebody may have deleted the tag.
+		base := *line.Lock.Base
+		if err := e.Repo.Fetch(ctx, []gitrepo.Hash{base.Commit}, gitrepo.FetchOptions{Depth: snapshotDepth}); err != nil {
+			return line, err
+		}
+		below, err := e.readSnapshot(ctx, base.Commit, base.Snapshot)
 		if err != nil {
 			return line, err
 		}

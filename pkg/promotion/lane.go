@@ -94,7 +94,7 @@ func checkLane(s *State, e Environment, version snapshot.Version) (Finding, bool
 	for _, later := range s.after(e) {
 		_, proven := later.evidence(current)
 		at := later.Current().Snapshot
-		if at.SameLine(current) && !proven && s.comesTo(later, current) {
+		if at.SameLine(current) && at.Compare(current) <= 0 && !proven && s.comesTo(later, current) {
 			missing = append(missing, later.Name)
 		}
 	}

@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type memory struct {
 	tips map[string]seenTip
 	// What was found out about commits, which never changes.
 	branches  lookup[branchKey, hotfix.Branch]
+	strangers lookup[strangerKey, hotfix.Branch]
 	heads     lookup[gitrepo.Hash, hotfix.Branch]
 	finder    hotfix.Finder
 	found     lookup[findKey, pastFind]
@@ -52,6 +54,14 @@ type snapshotKey struct {
 type branchKey struct {
 	name string
 	head gitrepo.Hash
+}
+
+// strangerKey is a branch that was cut from nothing that is known, and what was
+// known: the source branch, and the sum of all that an environment has run.
+type strangerKey struct {
+	branchKey
+	source gitrepo.Hash
+	known  [sha256.Size]byte
 }
 
 // findKey is what a containment depends on.
@@ -72,11 +82,12 @@ type lookup[K comparable, V any] struct {
 	values map[K]V
 }
 
-// maxLookup bounds a map of what was found out.
-// A snapshot has a lock, which is large.
+// maxLookup bounds a map of what was found out: enough for a few thousand hotfixes
+// in as many places as a pipeline has, for with more of them than it holds every
+// look would find out all of it again. A snapshot has a lock, which is large.
 const (
 	maxSnapshots = 32
-	maxLookup    = 1024
+	maxLookup    = 16384
 )
 
 func (k *lookup[K, V]) get(key K) (V, bool) {

@@ -72,7 +72,7 @@ func PlanNote(s *State, environment string, n Note) (Step, error) {
 	}
 	n.Reason = strings.TrimSpace(n.Reason)
 	current := e.Current()
-	if n.Reason == "" && (n.Event != snapshot.EventValidate || !n.Passed) {
+	if snapshot.Blank(n.Reason) && (n.Event != snapshot.EventValidate || !n.Passed) {
 		return Step{}, fmt.Errorf("a %s is recorded with its reason; add --reason", n.Event)
 	}
 	switch n.Event {

@@ -152,7 +152,7 @@ func PlanReopen(s *State, environment, reason string) (Step, error) {
 	if !ok {
 		return Step{}, unknownEnvironment(s, environment)
 	}
-	if reason = strings.TrimSpace(reason); reason == "" {
+	if reason = strings.TrimSpace(reason); snapshot.Blank(reason) {
 		return Step{}, fmt.Errorf("a ledger that is begun anew is recorded with its reason; add --reason")
 	}
 	refuse := func(r Reason, format string, args ...any) (Step, error) {

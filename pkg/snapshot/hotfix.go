@@ -55,7 +55,10 @@ type Debt struct {
 //
 //	pay-timeout base=1f0c… head=3f2a… since=shop/v1.4.1 in=77ab…
 func (d Debt) line() string {
-	line := fmt.Sprintf("%s base=%s head=%s since=%s", d.Name, d.Base, d.Head, d.Since)
+	line := fmt.Sprintf("%s base=%s head=%s", d.Name, d.Base, d.Head)
+	if !d.Since.IsZero() { // it may come to the source branch before it is composed
+		line += " since=" + d.Since.String()
+	}
 	if d.In != "" {
 		line += " in=" + string(d.In)
 	}
@@ -112,6 +115,7 @@ func (c Closure) line() string {
 
 func parseClosure(line string) (Closure, error) {
 	what, reason, _ := strings.Cut(line, ": ")
+	what = strings.TrimSuffix(what, ":") // of a reason nothing may be left
 	fields := strings.Fields(what)
 	if len(fields) != 3 || !ValidHotfixName(fields[0]) || fields[2] != "closed" && fields[2] != "dropped" {
 		return Closure{}, fmt.Errorf("%q closes no hotfix", line)

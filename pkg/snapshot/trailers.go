@@ -105,6 +105,10 @@ func (t *Trailers) add(key, value string) {
 	}
 }
 
+// Blank reports whether nothing is left of a text that people typed once it is
+// recorded: it has only space, control characters and marks of direction.
+func Blank(text string) bool { return oneLine(text) == "" }
+
 // oneLine makes text fit for a line of a commit message. Space in any form
 // becomes one blank, and so do control characters: git ends a message at a NUL,
 // which would hide the trailers behind it, and terminals obey escape sequences
