@@ -86,8 +86,17 @@ func (e *Engine) observeHotfixes(ctx context.Context, s *State, refs gitrepo.Ref
 	if err := e.fetchKnown(ctx, s.Hotfixes); err != nil {
 		return err
 	}
+	debts := map[gitrepo.Hash]snapshot.Debt{}
+	for _, d := range s.debtsOf() {
+		debts[d.Head] = d
+	}
 	for i := range s.Hotfixes {
-		if err := e.locate(ctx, s, &s.Hotfixes[i]); err != nil {
+		h := &s.Hotfixes[i]
+		debt, ok := debts[h.Head]
+		if !ok {
+			debt = snapshot.Debt{Hotfix: h.Hotfix}
+		}
+		if err := e.locate(ctx, s, h, debt); err != nil {
 			return err
 		}
 	}
@@ -118,15 +127,17 @@ func inOrder(a, b Hotfix) int {
 // debtsOf lists the debts of environments, or of all.
 func (s *State) debtsOf(environments ...string) []snapshot.Debt {
 	var debts []snapshot.Debt
+	closed, at := s.closures(), map[gitrepo.Hash]int{}
 	for _, e := range s.Environments {
 		if len(environments) > 0 && !slices.Contains(environments, e.Name) {
 			continue
 		}
 		for _, d := range e.Current().Hotfixes {
-			i := slices.IndexFunc(debts, func(other snapshot.Debt) bool { return other.Head == d.Head })
+			i, known := at[d.Head]
 			switch {
-			case s.closed(d.Hotfix) != nil:
-			case i < 0:
+			case closed[d.Head] != nil:
+			case !known:
+				at[d.Head] = len(debts)
 				debts = append(debts, d)
 			case debts[i].In == "":
 				debts[i].In = d.In
@@ -134,6 +145,19 @@ func (s *State) debtsOf(environments ...string) []snapshot.Debt {
 		}
 	}
 	return debts
+}
+
+// closures are what somebody has said about hotfixes, in whichever ledger, by head.
+func (s *State) closures() map[gitrepo.Hash]*snapshot.Closure {
+	all := map[gitrepo.Hash]*snapshot.Closure{}
+	for _, e := range s.Environments {
+		for _, c := range e.Current().Closed {
+			if all[c.Head] == nil {
+				all[c.Head] = &c
+			}
+		}
+	}
+	return all
 }
 
 // owed are the debts that whatever enters an environment must contain: its own,
@@ -284,8 +308,9 @@ func (s *State) addComposed(lines []snapshot.Snapshot, branches gitrepo.Refs) {
 			found.Owed = append(found.Owed, e.Name)
 		}
 	}
+	closed := s.closures()
 	for i := range s.Hotfixes {
-		s.Hotfixes[i].Closed = s.closed(s.Hotfixes[i].Hotfix)
+		s.Hotfixes[i].Closed = closed[s.Hotfixes[i].Head]
 	}
 }
 
@@ -437,15 +462,9 @@ func (h Hotfix) follows(d snapshot.Debt) bool {
 
 // locate looks for a hotfix on the source branch and in what the environments
 // run.
-func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix) error {
+func (e *Engine) locate(ctx context.Context, s *State, h *Hotfix, debt snapshot.Debt) error {
 	if h.Closed != nil || h.Fault != "" {
 		return nil
-	}
-	debt := snapshot.Debt{Hotfix: h.Hotfix}
-	for _, d := range s.debtsOf() {
-		if d.Head == h.Head {
-			debt = d
-		}
 	}
 	look := func(place string, version snapshot.Version, in hotfix.Place) error {
 		found, err := e.contained(ctx, s, debt, in)
@@ -537,18 +556,11 @@ func (e *Engine) observeCompositions(ctx context.Context, s *State, lines []snap
 			}
 			continue
 		}
-		if err := e.fetchHotfixes(ctx, pool); err != nil {
-			return err
-		}
-		composed, err := hotfix.Compose(e.Repo, onto.Tree, onto.Lock.Version.String(), pool)
+		composed, err := e.tryCompose(ctx, s, onto, pool)
 		if err != nil {
 			return err
 		}
 		for _, left := range composed.Left {
-			left.Note = s.rewritten(left.Hotfix, onto)
-			if err := e.blame(ctx, &left, onto); err != nil && transient(ctx, err) {
-				return err
-			}
 			s.leave(left, onto.Lock.Version)
 		}
 		// Who sees the first environment can read where new images come from.
@@ -557,6 +569,36 @@ func (e *Engine) observeCompositions(ctx context.Context, s *State, lines []snap
 		}
 	}
 	return nil
+}
+
+// tryCompose finds out which of the hotfixes can be merged onto a snapshot, and
+// remembers: the same commits always come to the same.
+func (e *Engine) tryCompose(ctx context.Context, s *State, onto snapshot.Snapshot, pool []snapshot.Hotfix) (hotfix.Composition, error) {
+	of := fmt.Sprintf("%s %s", onto.ID, onto.Lock.Version)
+	for _, h := range pool {
+		of += fmt.Sprintf(" %s %s %s %s", h.Name, h.Base, h.Head, h.Since)
+	}
+	key := sha256.Sum256([]byte(of))
+	if known, ok := e.memory.composed.get(key); ok {
+		return known, nil
+	}
+	if err := e.fetchHotfixes(ctx, pool); err != nil {
+		return hotfix.Composition{}, err
+	}
+	composed, err := hotfix.Compose(e.Repo, onto.Tree, onto.Lock.Version.String(), pool)
+	if err != nil {
+		return hotfix.Composition{}, err
+	}
+	composed.Objects = nil // it is made again when it is due
+	for i := range composed.Left {
+		left := &composed.Left[i]
+		left.Note = s.rewritten(left.Hotfix, onto)
+		if err := e.blame(ctx, left, onto); err != nil && transient(ctx, err) {
+			return hotfix.Composition{}, err
+		}
+	}
+	e.memory.composed.putAmong(maxSnapshots, key, composed)
+	return composed, nil
 }
 
 // blame finds out whether a hotfix that conflicts with a composed snapshot does so

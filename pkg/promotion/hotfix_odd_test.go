@@ -242,3 +242,34 @@ func TestStaleBranches(t *testing.T) {
 		t.Errorf("it begins at %s, not %s: %s", got.Base, old, got.Detail)
 	}
 }
+
+// TestCompositionsAreRemembered: what hotfixes come to is worked out once, and not at
+// every look while a conflict waits for people.
+func TestCompositionsAreRemembered(t *testing.T) {
+	s := newShop(t, gitrepotest.Files{config.File: configuration + "hotfixes: {compose: manual}\n"})
+	s.run()
+	prod := s.refs()["refs/heads/environments/prod"]
+	s.branch("a", prod, note("a"))
+	s.branch("b", prod, note("b"))
+	e, state := s.looked()
+	if len(state.Compositions) != 1 || state.hotfixOf(t, "b").State() != StateConflict {
+		t.Fatalf("%d compositions", len(state.Compositions))
+	}
+	for key, c := range e.memory.composed.values { // whoever merged again would find it
+		c.Left = nil
+		e.memory.composed.values[key] = c
+	}
+	look := func(want HotfixState) {
+		t.Helper()
+		state, err := e.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := state.hotfixOf(t, "b").State(); got != want {
+			t.Errorf("it is %s, not %s", got, want)
+		}
+	}
+	look(StateOpen)
+	s.branch("c", prod, gitrepotest.Files{"README.md": "c"})
+	look(StateConflict)
+}

@@ -38,6 +38,7 @@ type memory struct {
 	// What was found out about commits, which never changes.
 	branches  lookup[branchKey, hotfix.Branch]
 	strangers lookup[strangerKey, hotfix.Branch]
+	composed  lookup[[sha256.Size]byte, hotfix.Composition]
 	heads     lookup[gitrepo.Hash, hotfix.Branch]
 	finder    hotfix.Finder
 	found     lookup[findKey, pastFind]

@@ -154,6 +154,43 @@ func TestHotfixBackMergeConflict(t *testing.T) {
 	w.golden("hotfix-backmerge.txt")
 }
 
+// TestHotfixRewritten: the branch of a hotfix that was composed is rewritten, and its
+// author is told how to go on.
+func TestHotfixRewritten(t *testing.T) {
+	w := running(t)
+	w.must("hotfix", "start", "a")
+	w.fix("hotfix/a", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 5, "dev.registry.example/shop/orders:1.0")})
+	w.must("hotfix", "compose")
+	w.git.Git("shop.git", "update-ref", "refs/heads/hotfix/a", "environments/prod")
+	head := w.fix("hotfix/a", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 7, "dev.registry.example/shop/orders:1.0")})
+	out := w.must("hotfix", "show", "a@"+head.Short())
+	for _, part := range []string{"left out of the patch of shop/v0.1.1", "the branch was rewritten", "git rebase --onto"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("it does not say %q:\n%s", part, out)
+		}
+	}
+}
+
+// TestHotfixConflictWithoutBranch: the release in test has changed the lines of a
+// hotfix whose branch is gone.
+func TestHotfixConflictWithoutBranch(t *testing.T) {
+	w := running(t)
+	w.must("hotfix", "start", "a")
+	head := w.fix("hotfix/a", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 5, "dev.registry.example/shop/orders:1.0")})
+	w.fix("main", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 9, "dev.registry.example/shop/orders:1.0")})
+	w.must("snapshot", "create")
+	w.must("promote", "stage")
+	w.deployed()
+	w.must("hotfix", "compose")
+	w.approve("shop/v0.1.1")
+	w.must("hotfix", "promote", "a", "--to", "prod", "--skip", "stage", "--reason", "now")
+	w.git.Git("shop.git", "update-ref", "-d", "refs/heads/hotfix/a")
+	out := w.must("hotfix", "show", "a")
+	if want := "next: git fetch --tags && git switch -c hotfix/a " + head.Short() + " && git merge shop/v0.2.0"; !strings.Contains(out, want) {
+		t.Errorf("it does not say %q:\n%s", want, out)
+	}
+}
+
 // TestHotfixSkip: past Stage, with Prod's own gates, and a reason.
 func TestHotfixSkip(t *testing.T) {
 	w := running(t)

@@ -84,6 +84,8 @@ type leftOut struct {
 	// Against is the hotfix that it conflicts with; empty when that is the release.
 	Against   string         `json:"against,omitempty"`
 	Conflicts []conflictSeen `json:"conflicts"`
+	// Note is more about it: that the branch was rewritten, and how to go on.
+	Note string `json:"note,omitempty"`
 }
 
 type conflictSeen struct {
@@ -172,7 +174,7 @@ func newHotfixDetails(state *promotion.State, h promotion.Hotfix) hotfixDetails 
 	}
 	for _, onto := range slices.SortedFunc(maps.Keys(h.Left), snapshot.Version.Compare) {
 		left := h.Left[onto]
-		d.LeftOut = append(d.LeftOut, leftOut{Version: onto.String(), Against: left.Against, Conflicts: conflictsSeen(left.Conflicts)})
+		d.LeftOut = append(d.LeftOut, leftOut{Version: onto.String(), Against: left.Against, Conflicts: conflictsSeen(left.Conflicts), Note: left.Note})
 	}
 	for _, step := range promotion.Plan(state).Steps {
 		if slices.ContainsFunc(step.Hotfixes, func(other snapshot.Hotfix) bool { return other.Head == h.Head }) {
@@ -223,13 +225,17 @@ func nextForHotfix(state *promotion.State, h promotion.Hotfix) string {
 		if other := h.Left[onto].Against; other != "" && slices.ContainsFunc(state.Hotfixes, func(o promotion.Hotfix) bool { return o.Name == other && o.Open }) {
 			with = "origin/" + hotfixPrefix + other
 		}
-		return fmt.Sprintf("git fetch --tags && git switch %s%s && git merge %s", hotfixPrefix, h.Name, with)
+		branch := hotfixPrefix + h.Name
+		if !h.Open { // somebody has deleted it, and its commits are in the patch
+			branch = "-c " + branch + " " + h.Head.Short()
+		}
+		return fmt.Sprintf("git fetch --tags && git switch %s && git merge %s", branch, with)
 	case promotion.StateOpen, promotion.StateComposed, promotion.StateShipped:
 		return "propagator hotfix promote " + name
 	case promotion.StateDebt:
 		for _, w := range h.In {
 			if w.Version.IsZero() && w.Answer == hotfix.Unknown {
-				return fmt.Sprintf("git switch %s && git cherry-pick -x %s..%s", w.Place, h.Base.Short(), h.Head.Short())
+				return fmt.Sprintf("git switch %s && git cherry-pick -x --no-merges %s..%s", w.Place, h.Base.Short(), h.Head.Short())
 			}
 		}
 		return "propagator hotfix finish " + name

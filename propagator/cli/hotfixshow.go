@@ -93,9 +93,16 @@ func (h hotfixDetails) table(w io.Writer) {
 		if left.Against != "" {
 			with = hotfixPrefix + left.Against
 		}
-		_, _ = fmt.Fprintf(w, "\nleft out of the patch of %s, because it conflicts with %s:\n", left.Version, printable(with))
+		because := ", because it conflicts with " + with
+		if len(left.Conflicts) == 0 {
+			because = "" // the note says it
+		}
+		_, _ = fmt.Fprintf(w, "\nleft out of the patch of %s%s:\n", left.Version, printable(because))
 		for _, c := range left.Conflicts {
 			c.write(w)
+		}
+		if left.Note != "" {
+			_, _ = fmt.Fprintln(w, "  "+printable(left.Note))
 		}
 	}
 	if h.Next != "" {

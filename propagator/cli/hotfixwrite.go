@@ -208,7 +208,7 @@ func conflictHint(h promotion.Hotfix, state *promotion.State, err error) error {
 	if !errors.As(err, &refused) || refused.Wait.Reason != promotion.HotfixConflict {
 		return err
 	}
-	return &hinted{err, fmt.Sprintf("bring it there by hand: git switch %s && git cherry-pick -x %s..%s", state.Pipeline.Source.Branch, h.Base.Short(), h.Head.Short()) +
+	return &hinted{err, fmt.Sprintf("bring it there by hand: git switch %s && git cherry-pick -x --no-merges %s..%s", state.Pipeline.Source.Branch, h.Base.Short(), h.Head.Short()) +
 		fmt.Sprintf("\nor, if it is there in another form: propagator hotfix close %s --reason '...'", h.Name)}
 }
 
