@@ -118,16 +118,17 @@ func planRollback(s *State, e Environment, r Request) (Step, error) {
 	if snapshot.Blank(r.Reason) {
 		return Step{}, errors.New("a rollback is recorded with its reason; add --reason")
 	}
-	for _, entry := range e.History {
-		ran := entry.Snapshot
-		if ran.Compare(current) >= 0 || s.Tags[ran] == "" {
-			continue
-		}
-		// Without a version the newest one that was proven healthy here; by name
-		// anything that ran here, because in an emergency a person knows better.
-		if ran == r.Version || r.Version.IsZero() && entry.Event == snapshot.EventDeployed {
-			return Step{Kind: Promote, Environment: e.Name, Version: ran, Rollback: true, Reason: r.Reason, by: personByName}, nil
-		}
+	// By name anything that ran here, because in an emergency a person knows better.
+	to, unwanted := r.Version, snapshot.Version{}
+	if to.IsZero() {
+		to, unwanted = s.BackTo(e)
+	}
+	if !to.IsZero() && to.Compare(current) < 0 && s.Tags[to] != "" && e.entered(to) {
+		return Step{Kind: Promote, Environment: e.Name, Version: to, Rollback: true, Reason: r.Reason, by: personByName}, nil
+	}
+	if !unwanted.IsZero() {
+		return refuse(NotValidated, "%s ran nothing older that it could go back to but what was rejected or rolled back from; name it to go back all the same: %s",
+			e.Name, unwanted)
 	}
 	if r.Version == current && !current.IsZero() {
 		return refuse(AlreadyThere, "")

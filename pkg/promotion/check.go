@@ -129,14 +129,13 @@ func checkCurrent(s *State, e Environment, version snapshot.Version, _ asker) Fi
 }
 
 // checkEvidence: every environment before this one has seen the snapshot synced
-// and healthy.
+// and healthy, and nobody has refused it on the way.
 func checkEvidence(s *State, e Environment, version snapshot.Version, _ asker) Finding {
 	const name = "evidence"
 	var seen []string
 	if len(e.skipped) > 0 {
 		seen = append(seen, "skipped: "+strings.Join(e.skipped, ", "))
 	}
-	var rejection *Finding // an opinion, which counts once all that is true is there
 	for _, before := range e.After {
 		state, ok := s.Environment(before)
 		if !ok {
@@ -156,14 +155,11 @@ func checkEvidence(s *State, e Environment, version snapshot.Version, _ asker) F
 			}
 			return waits(name, NotValidated, "%s has no evidence of it, or was rolled back from it", before)
 		}
-		if at, why, rejected := state.rejectedIn(version); rejected && rejection == nil {
-			found := refuses(name, Rejected, "%s rejected it at %s: %s", before, at.Format("2006-01-02 15:04 MST"), why)
-			rejection = &found
-		}
 		seen = append(seen, fmt.Sprintf("%s since %s", before, proof.since.Format("2006-01-02 15:04 MST")))
 	}
-	if rejection != nil {
-		return *rejection
+	// An opinion, which counts once all that is true is there.
+	if against := s.refusedBefore(e, version); against != "" {
+		return refuses(name, Rejected, "%s", against)
 	}
 	return passes(name, "%s", strings.Join(seen, ", "))
 }

@@ -85,6 +85,10 @@ func PlanNote(s *State, environment string, n Note) (Step, error) {
 			return Step{}, fmt.Errorf("the freeze would end at %s, which is past", n.Until.UTC().Format(time.RFC3339))
 		}
 		n.Until = n.Until.UTC().Truncate(time.Second)
+		if n.Until.Before(current.Frozen) {
+			return refuse(current.Snapshot, EnvFrozen, "it is frozen until %s already, which is later; to end that sooner: propagator resume %s",
+				current.Frozen.UTC().Format("2006-01-02 15:04 MST"), e.Name)
+		}
 	case snapshot.EventResume:
 		if current.Hold == "" && !s.Now.Before(current.Frozen) {
 			return refuse(current.Snapshot, AlreadyThere, "it is neither on hold nor frozen")
@@ -99,8 +103,14 @@ func PlanNote(s *State, environment string, n Note) (Step, error) {
 		case s.Tags[n.Version] == "":
 			return refuse(n.Version, UnknownSnapshot, "")
 		}
-		if _, why, rejected := e.rejectedIn(n.Version); rejected && n.Event == snapshot.EventReject {
-			return refuse(n.Version, Rejected, "it is rejected already: %s", why)
+		if entry, rejected := e.rejection(n.Version); rejected {
+			switch {
+			case n.Event == snapshot.EventReject:
+				return refuse(n.Version, Rejected, "it is rejected already: %s", entry.Override)
+			case n.Passed:
+				return refuse(n.Version, Rejected, "rejected at %s: %s; a test does not take that back, who wants it promotes it with --override %s",
+					entry.When.Format("2006-01-02 15:04 MST"), entry.Override, Rejected)
+			}
 		}
 		if _, proven := e.deployed(n.Version); n.Event == snapshot.EventValidate && n.Passed && !proven {
 			return refuse(n.Version, NotValidated, "%s has no evidence that it was deployed and healthy there, so nobody can have tested it", e.Name)
@@ -158,27 +168,6 @@ func (e Environment) validation(version snapshot.Version) (snapshot.Entry, bool)
 		}
 	}
 	return snapshot.Entry{}, false
-}
-
-// rejectedIn returns when and why the snapshot was rejected in the environment,
-// or failed its tests there; false when that was not, or is taken back: by a
-// validation that passed, or by somebody who promoted it by name.
-func (e Environment) rejectedIn(version snapshot.Version) (at time.Time, why string, rejected bool) {
-	for _, entry := range e.History {
-		switch {
-		case entry.Event == snapshot.EventPromote && entry.Snapshot == version:
-			return time.Time{}, "", false
-		case entry.About != version:
-		case entry.Event == snapshot.EventReject:
-			return entry.When, entry.Override, true
-		case entry.Event == snapshot.EventValidate && len(entry.Gates) > 0:
-			if entry.Gates[0].Result == string(gate.Pass) {
-				return time.Time{}, "", false
-			}
-			return entry.When, strings.TrimSuffix("failed its tests: "+entry.Gates[0].Detail, ": "), true
-		}
-	}
-	return time.Time{}, "", false
 }
 
 // Proven returns the newest evidence that the snapshot was deployed in the

@@ -135,6 +135,7 @@ func TestFreeze(t *testing.T) {
 	s.settle(func() *Engine { return s.engine(nil) })
 	end := s.clock.Add(3 * time.Hour)
 	s.mustNote("stage", Note{Event: snapshot.EventFreeze, Until: end, Reason: "Black Friday"})
+	mustContain(t, s.note("stage", Note{Event: snapshot.EventFreeze, Until: end.Add(-time.Hour), Reason: "lunch"}), "ENV_FROZEN", "later", "propagator resume stage")
 	s.next("v2")
 	if got := s.reasonOf("stage", "v0.2.0"); got != EnvFrozen {
 		t.Errorf("reason %s", got)

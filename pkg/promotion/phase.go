@@ -82,14 +82,6 @@ func (s *State) phase(e Environment, version snapshot.Version) (Phase, []string)
 	return PhaseStaged, missing
 }
 
-// refused reports whether somebody rejected the version here, or went back from
-// it.
-func (e Environment) refused(version snapshot.Version) bool {
-	_, _, rejected := e.rejectedIn(version)
-	_, rolledBack := e.rolledBackFrom(version)
-	return rejected || rolledBack
-}
-
 // entered reports whether the environment ever pointed at the version.
 func (e Environment) entered(version snapshot.Version) bool {
 	return slices.ContainsFunc(e.History, func(entry snapshot.Entry) bool { return entry.Snapshot == version })

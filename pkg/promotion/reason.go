@@ -73,7 +73,7 @@ var reasonHelp = map[Reason]string{
 	ManualPromotion:   "the environment is promoted by people: propagator promote <environment>",
 	OlderThanCurrent:  "the snapshot is older than what the environment runs; go back with: propagator promote <environment> <version> --rollback --reason ...",
 	UnknownSnapshot:   "there is no such snapshot; list them with: propagator snapshot list",
-	Rejected:          "somebody rejected the snapshot, it failed its tests, or the environment was rolled back from it; if it shall come back, promote it by its version with --override REJECTED --reason ..., or say that it passed: propagator validate <environment> <version> --pass",
+	Rejected:          "somebody rejected the snapshot, it failed its tests, or the environment was rolled back from it; if it shall come back, promote it by its version with --override REJECTED --reason ...; where only tests failed, say that they passed: propagator validate <environment> <version> --pass",
 	InvalidConfig:     "propagator.yaml on the source branch cannot be used, so nothing new is captured; the newest snapshot's configuration stays in force until it is corrected",
 	DamagedSnapshot:   "the tag does not name a snapshot that Propagator made, so nothing is promoted to it; if it is a mistake, delete the tag",
 	LedgerUnavailable: "the environment's branch is not as Propagator left it, or gone, and nothing is done there until it is; what to type: propagator recover --dry-run; nobody but Propagator may write to it",

@@ -61,6 +61,7 @@ func rejectCommand(a *app) *cobra.Command {
 	return annotate(a, annotation{
 		event: snapshot.EventReject, use: "reject ENVIRONMENT [VERSION]", short: "a snapshot is not wanted, there or later", versioned: true,
 		long: `reject keeps a snapshot out of the environment and of all that come after it.
+Tests that pass later do not take that back; promote --override REJECTED does.
 Without a version it is what the environment points at, which goes on running: to
 take it away as well, roll back. Where releases are admitted one by one, a release
 that is rejected makes room for the next.`,
@@ -76,8 +77,9 @@ func freezeCommand(a *app) *cobra.Command {
 		event: snapshot.EventFreeze, use: "freeze ENVIRONMENT", short: "nobody promotes there for a while",
 		long: `freeze keeps everybody, automation and people, from promoting to the environment
 until a time. A person can override that for one promotion, which is recorded, and
-a rollback is always possible. Freezes that come back belong into propagator.yaml,
-as a gate.`,
+a rollback is always possible. A freeze that lasts longer already is not made
+shorter; resume ends it. Freezes that come back belong into propagator.yaml, as a
+gate.`,
 		example: `  propagator freeze prod --until 2026-12-27T06:00:00+01:00 --reason 'Christmas'
   propagator freeze prod --for 4h --reason 'the campaign has begun'`,
 	}, func(cmd *cobra.Command, n *promotion.Note) error {
@@ -109,7 +111,7 @@ func validateCommand(a *app) *cobra.Command {
 		long: `validate records what whoever tests has found, a person or CI. A pass opens the
 gate "validation" of the environments after this one; a snapshot has to be
 deployed and healthy for that. A fail keeps it out of them, with or without such a
-gate, until a later pass. Without a version it is about what the environment
+gate, until a later pass. What was rejected cannot pass any more. Without a version it is about what the environment
 points at.`,
 		example: `  propagator validate stage v1.4.0 --pass --reason 'run 812: 412 tests'
   propagator validate stage v1.4.0 --fail --reason 'checkout is broken'`,

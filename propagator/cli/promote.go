@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -126,9 +127,9 @@ func rollbackCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback ENVIRONMENT [VERSION]",
 		Short: "let an environment run an older snapshot again",
-		Long: `rollback goes back to a snapshot that the environment ran before: the newest one
-that was healthy there, or the version given. Its images are in the environment's
-registry already. No gate is asked.
+		Long: `rollback goes back to a snapshot that the environment ran before: the one that was
+healthy there last and that nobody has rejected or rolled back from, or the version
+given. Its images are in the environment's registry already. No gate is asked.
 
 The environment is then on hold: automation leaves it alone until somebody resumes
 it or promotes there by hand, and the snapshot it was rolled back from comes again
@@ -188,6 +189,10 @@ func (p *promoting) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	step, err := s.PlanRequest(ctx, state, request)
+	var refused *promotion.RefusedError
+	if request.Rollback && errors.As(err, &refused) && refused.Wait.Reason == promotion.NotValidated {
+		return &hinted{err, "what ran there, and what became of it: propagator history " + request.Environment}
+	}
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (s *session) recover(ctx context.Context, state *promotion.State, dryRun bo
 			})
 			continue
 		}
-		for _, need := range needs(e) {
+		for _, need := range needs(state, e) {
 			one := s.recoverOne(ctx, state, e, need.version, dryRun)
 			one.Use = need.use
 			result.Environments = append(result.Environments, one)
@@ -155,16 +155,14 @@ type need struct {
 }
 
 // needs are the snapshots that an environment cannot do without.
-func needs(e promotion.Environment) []need {
+func needs(state *promotion.State, e promotion.Environment) []need {
 	current := e.Current().Snapshot
 	if current.IsZero() {
 		return nil
 	}
 	all := []need{{current, "current"}}
-	for _, entry := range e.History {
-		if entry.Event == snapshot.EventDeployed && entry.Snapshot.Compare(current) < 0 {
-			return append(all, need{entry.Snapshot, "rollback"})
-		}
+	if back, _ := state.BackTo(e); !back.IsZero() {
+		all = append(all, need{back, "rollback"})
 	}
 	return all
 }
