@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/signer"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
@@ -21,6 +22,7 @@ const approvalPrefix = gitrepo.Tags + "approve/"
 // has not got yet.
 func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Refs) error {
 	found := map[string]Approval{}
+	lanes := map[string]snapshot.Version{}
 	var ids []gitrepo.Hash
 	for ref, id := range refs {
 		rest, ok := strings.CutPrefix(ref, approvalPrefix)
@@ -34,7 +36,7 @@ func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Re
 		}
 		version, err := snapshot.ParseVersion(rest[:slash])
 		state, known := s.Environment(environment)
-		if err != nil || !known || s.Tags[version] == "" || version.Compare(state.Current().Snapshot) <= 0 {
+		if err != nil || !known || s.Tags[version] == "" || !s.awaited(state, version, lanes) {
 			continue
 		}
 		found[ref] = Approval{Environment: environment, Version: version, Who: rest[slash+1:]}
@@ -58,21 +60,81 @@ func (e *Engine) observeApprovals(ctx context.Context, s *State, refs gitrepo.Re
 		}
 		approval := found[ref]
 		approval.Commit, approval.Tagger, approval.When = tag.Object, tag.Tagger.Email, tag.Tagger.When
-		approval.Author = e.authorOf(tag.Object)
+		if state, _ := s.Environment(approval.Environment); state.ApprovalGate().NotSelf {
+			if approval.Authors, err = e.authorsOf(ctx, tag.Object); err != nil {
+				return err
+			}
+		}
 		approval.Signer, approval.Unsigned = signers.verify(e.Repo, refs[ref], approval)
 		s.Approvals = append(s.Approvals, approval)
 	}
 	return nil
 }
 
-// authorOf is the e-mail address of who wrote the source commit of a snapshot,
-// as the snapshot's own commit names it; empty when it does not.
-func (e *Engine) authorOf(id gitrepo.Hash) string {
+// awaited reports whether the environment may still take a snapshot, so that
+// approvals of it matter: a newer one, or the patch of its hotfix lane. Lanes
+// remembers what was worked out for the environments.
+func (s *State) awaited(e Environment, version snapshot.Version, lanes map[string]snapshot.Version) bool {
+	if version.Compare(e.Current().Snapshot) > 0 {
+		return true
+	}
+	if version.Patch == 0 {
+		return false
+	}
+	lane, known := lanes[e.Name]
+	if !known {
+		lane = s.lane(e)
+		lanes[e.Name] = lane
+	}
+	return version == lane
+}
+
+// authorsOf are the e-mail addresses of who wrote what a snapshot was made of:
+// the source commit, as the snapshot's own commit names it, or the hotfixes that
+// were composed. What is no snapshot has none.
+func (e *Engine) authorsOf(ctx context.Context, id gitrepo.Hash) ([]string, error) {
 	commit, err := gitrepo.ReadCommit(e.Repo, id)
 	if err != nil {
-		return ""
+		return nil, nil //nolint:nilerr // a tag may name anything, and counts only for a snapshot
 	}
-	return snapshot.SourceAuthor(commit)
+	authors := []string{snapshot.SourceAuthor(commit)}
+	if len(commit.Parents) == 0 {
+		return authors, nil
+	}
+	// The author of a composition is Propagator.
+	options := gitrepo.FetchOptions{Depth: 1, CommitsOnly: true}
+	if err := e.Repo.Fetch(ctx, commit.Parents[:1], options); err != nil {
+		return nil, err
+	}
+	source, err := gitrepo.ReadCommit(e.Repo, commit.Parents[0])
+	if err != nil || !snapshot.IsComposition(source.Message) {
+		return authors, err
+	}
+	var heads []gitrepo.Hash
+	for _, h := range snapshot.Mentioned(source.Message) {
+		heads = append(heads, h.Head)
+	}
+	if err := e.Repo.Fetch(ctx, heads, options); err != nil {
+		return nil, err
+	}
+	for _, head := range heads {
+		written, err := gitrepo.ReadCommit(e.Repo, head)
+		if err != nil {
+			return nil, err
+		}
+		authors = append(authors, written.Author.Email)
+	}
+	return authors, nil
+}
+
+// ApprovalGate is the environment's gate of that kind; zero when it has none.
+func (e Environment) ApprovalGate() config.ApprovalGate {
+	for _, g := range e.Gates {
+		if g.Approval != nil {
+			return *g.Approval
+		}
+	}
+	return config.ApprovalGate{}
 }
 
 // signersOf are the lists of those who may approve, by the environment whose gate

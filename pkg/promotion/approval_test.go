@@ -83,9 +83,9 @@ func signedShop(t *testing.T, gate, signers string) *shop {
 }
 
 // TestSignedApprovals: only tags that count are signed by somebody who may, for
-// themselves, with a key that is valid, and each key counts once.
+// themselves, with a key that is valid, and each person counts once.
 func TestSignedApprovals(t *testing.T) {
-	ada, bob, mallory := key(t), key(t), key(t)
+	ada, bob, mallory, laptop := key(t), key(t), key(t), key(t)
 	line := func(principals, options string, k ssh.Signer) string {
 		return strings.TrimSpace(principals+" "+options) + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.PublicKey()))) + "\n"
 	}
@@ -115,6 +115,15 @@ func TestSignedApprovals(t *testing.T) {
 		{"one key under two addresses", list, func(s *shop) {
 			s.sign("bob", "bob@ops.example", bob)
 			s.sign("rob", "rob@ops.example", bob)
+		}, false, "1 of 2"},
+		{"one person with two keys", list + line("ada@shop.example", "", laptop), func(s *shop) {
+			s.sign("ada", "ada@shop.example", ada)
+			s.sign("laptop", "Ada@shop.example", laptop)
+		}, false, "1 of 2"},
+		{"two addresses and two keys of one person", line("bob@ops.example,rob@ops.example", "", bob) + line("rob@ops.example", "", laptop), func(s *shop) {
+			s.sign("a", "bob@ops.example", bob)
+			s.sign("b", "rob@ops.example", laptop)
+			s.sign("c", "rob@ops.example", bob)
 		}, false, "1 of 2"},
 		{"an expired key", line("ada@shop.example", "", ada) + line("*@ops.example", `valid-before="20260101"`, bob), func(s *shop) {
 			s.sign("ada", "ada@shop.example", ada)
@@ -188,4 +197,60 @@ func TestSelfApproval(t *testing.T) {
 			t.Errorf("%s, approved by %s: it passes: %t", test.gate, test.email, got)
 		}
 	}
+}
+
+// TestSelfApprovalOfHotfix: the author of a patch is who wrote the hotfix, not
+// Propagator, which composed it.
+func TestSelfApprovalOfHotfix(t *testing.T) {
+	s := signedShop(t, "{self: false}", "")
+	s.sign("lead", "lead@shop.example", nil)
+	s.run()
+	s.runs("prod", "shop/v0.1.0")
+	s.cut("pay-timeout", "prod")
+	s.fix("pay-timeout", everywhere("jobs/cache.yaml", deployment("cache", "redis:7.4")+"# pay\n"))
+	s.run()
+	s.runs("stage", "shop/v0.1.1")
+	approve := func(who, email string) {
+		name := "approve/prod/shop/v0.1.1/" + who
+		tag := gitrepo.NewTag(gitrepo.Tag{
+			Object: s.refs()["refs/tags/shop/v0.1.1"], Type: gitrepo.TypeCommit, Name: name, Message: "tested\n",
+			Tagger: gitrepo.Signature{Name: who, Email: email, When: s.clock},
+		})
+		gitrepotest.MustPush(t, s.server.Client(), gitrepo.Push{Objects: []gitrepo.Object{tag}, Updates: []gitrepo.Update{{Ref: gitrepo.Tags + name, New: tag.ID()}}})
+		s.run()
+	}
+	approve("author", gitrepotest.Identity(0).Email)
+	s.runs("prod", "shop/v0.1.0")
+	if w := s.waitFor(ApprovalMissing); !strings.Contains(w.Detail, "who wrote the commit cannot approve it") {
+		t.Errorf("prod waits for %s", w)
+	}
+	approve("lead", "lead@shop.example")
+	s.runs("prod", "shop/v0.1.1")
+}
+
+// TestApprovalOfTheLane: a patch of what Prod runs enters Stage although that has
+// gone on, and approvals of it count there like others.
+func TestApprovalOfTheLane(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(configuration, "registry: prod, promote: auto", "registry: prod, promote: manual", 1)
+	text = strings.Replace(text, "registry: stage, promote: auto", "registry: stage, promote: auto, admit: release, gates: [{approval: {}}]", 1)
+	s := newShop(t, gitrepotest.Files{config.File: text})
+	s.run()
+	s.approve("stage", "v0.1.0", "ada")
+	s.run()
+	s.toProd("shop/v0.1.0")
+	s.next("v2")
+	s.approve("stage", "v0.2.0", "ada")
+	s.run()
+	s.runs("stage", "shop/v0.2.0")
+	s.cut("less-memory", "prod")
+	s.fix("less-memory", everywhere("jobs/cache.yaml", deployment("cache", "redis:7.4")+"# less memory\n"))
+	s.run()
+	s.runs("stage", "shop/v0.2.0")
+	if w := s.waitFor(ApprovalMissing); w.Environment != "stage" || w.Version != "shop/v0.1.1" {
+		t.Fatalf("stage waits for %s", w)
+	}
+	s.approve("stage", "v0.1.1", "ada")
+	s.run()
+	s.runs("stage", "shop/v0.1.1")
 }

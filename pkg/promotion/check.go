@@ -272,6 +272,9 @@ func judgeApproval(s *State, e Environment, version snapshot.Version, want confi
 	who, left := s.approvers(e, version), s.discounted(e, version)
 	if len(who) < want.Count {
 		found := waits("", ApprovalMissing, "%d of %d; tag approve/%s/%s/<you>", len(who), want.Count, e.Name, version)
+		if want.Signers != "" {
+			found.Detail += ", signed"
+		}
 		if left != "" {
 			found.Detail += "; " + left
 		}

@@ -194,8 +194,9 @@ type Approval struct {
 	When   time.Time
 	// Commit is what the tag names; it counts only if that is the snapshot.
 	Commit gitrepo.Hash
-	// Author is the e-mail address of who wrote the snapshot's source commit.
-	Author string
+	// Authors are the e-mail addresses of who wrote the snapshot's source commit, or
+	// the hotfixes that were composed. Known only where the gate asks for it.
+	Authors []string
 	// Signer is the fingerprint of the key that has signed the tag, of those that
 	// may; empty when none has, and Unsigned then says why.
 	Signer   string
@@ -296,7 +297,7 @@ func (s *State) capturedSources() map[gitrepo.Hash]snapshot.Version {
 }
 
 // approvers lists who approved the version for the environment, sorted, each
-// tagger once. An approval of another commit under the same name does not
+// person once. An approval of another commit under the same name does not
 // count, nor one from before the environment was rolled back from the version,
 // nor what the environment's gate does not accept.
 func (s *State) approvers(e Environment, version snapshot.Version) []string {
@@ -312,13 +313,8 @@ func (s *State) discounted(e Environment, version snapshot.Version) string {
 
 func (s *State) approvals(e Environment, version snapshot.Version) (who, left []string) {
 	rolledBack, _ := e.rolledBackFrom(version)
-	want := config.ApprovalGate{}
-	for _, g := range e.Gates {
-		if g.Approval != nil {
-			want = *g.Approval
-		}
-	}
-	byTagger := map[string]string{}
+	want := e.ApprovalGate()
+	var counted []Approval
 	for _, a := range s.Approvals {
 		if a.Environment != e.Name || a.Version != version || a.Commit != s.Tags[version] || !a.When.After(rolledBack) {
 			continue
@@ -326,13 +322,46 @@ func (s *State) approvals(e Environment, version snapshot.Version) (who, left []
 		switch {
 		case want.Signers != "" && a.Signer == "":
 			left = append(left, fmt.Sprintf("that of %s does not count: %s", a.Who, a.Unsigned))
-		case want.NotSelf && strings.EqualFold(a.Tagger, a.Author):
+		case want.NotSelf && slices.ContainsFunc(a.Authors, func(author string) bool { return strings.EqualFold(a.Tagger, author) }):
 			left = append(left, fmt.Sprintf("that of %s does not count: who wrote the commit cannot approve it", a.Who))
 		default:
-			byTagger[strings.ToLower(cmp.Or(a.Signer, a.Tagger))] = a.Who
+			counted = append(counted, a)
 		}
 	}
-	return slices.Compact(slices.Sorted(maps.Values(byTagger))), left
+	return people(counted), left
+}
+
+// people names who is behind approvals, sorted. Approvals with one key, or for one
+// address, are of one person, also when a third one connects them.
+func people(approvals []Approval) []string {
+	type person struct {
+		name string
+		keys map[string]bool // fingerprints and addresses
+	}
+	var all []person
+	for _, a := range approvals {
+		one := person{a.Who, map[string]bool{"address " + strings.ToLower(a.Tagger): true}}
+		if a.Signer != "" {
+			one.keys["key "+a.Signer] = true
+		}
+		all = slices.DeleteFunc(all, func(other person) bool {
+			same := false
+			for key := range other.keys {
+				same = same || one.keys[key]
+			}
+			if same {
+				maps.Copy(one.keys, other.keys)
+			}
+			return same
+		})
+		all = append(all, one)
+	}
+	names := make([]string, 0, len(all))
+	for _, one := range all {
+		names = append(names, one.name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // directlyAfterFirst reports whether the environment takes snapshots from the

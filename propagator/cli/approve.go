@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,8 +47,8 @@ would do, and needs the right to push that tag. Without a version it is the newe
 snapshot that waits for approval in the environment.
 
 The tag has your name (--actor) and e-mail address (--email, or user.email of your
-Git configuration). Where the gate asks for signatures, set the tag with Git:
-git tag -s.`,
+Git configuration). Where the gate asks for signatures, Git signs it with your key,
+as git tag -s would.`,
 		Example: `  propagator approve prod
   propagator approve prod v1.4.0 --message 'tested by hand'`,
 		Args:              arguments(cobra.RangeArgs(1, 2)),
@@ -77,7 +76,7 @@ git tag -s.`,
 		if err != nil {
 			return err
 		}
-		result, err := s.approve(cmd.Context(), state, environment, version, who, o)
+		result, err := s.approve(cmd, a, state, environment, version, who, o)
 		if err != nil {
 			return err
 		}
@@ -133,19 +132,28 @@ func approvable(cmd *cobra.Command, state *promotion.State, args []string) (prom
 	return environment, version, usageHint("propagator explain "+environment.Name, "nothing waits for approval in %s", environment.Name)
 }
 
-func (s *session) approve(ctx context.Context, state *promotion.State, e promotion.Environment, version snapshot.Version, who gitrepo.Signature, o approveOptions) (approved, error) {
+func (s *session) approve(cmd *cobra.Command, a *app, state *promotion.State, e promotion.Environment, version snapshot.Version, who gitrepo.Signature, o approveOptions) (approved, error) {
+	ctx := cmd.Context()
 	name := strings.Join([]string{"approve", e.Name, version.String(), who.Name}, "/")
 	result := approved{
 		Environment: e.Name, Version: version.String(), Tag: name, Commit: state.Tags[version], By: who.Name, DryRun: o.dryRun, Missing: []promotion.Wait{},
 	}
 	if !o.dryRun {
 		message := cmp.Or(strings.TrimSpace(o.message), fmt.Sprintf("approve %s for %s", version, e.Name))
-		tag := gitrepo.NewTag(gitrepo.Tag{Object: result.Commit, Type: gitrepo.TypeCommit, Name: name, Tagger: who, Message: message + "\n"})
-		err := s.Repo.Push(ctx, gitrepo.Push{Objects: []gitrepo.Object{tag}, Updates: []gitrepo.Update{{Ref: gitrepo.Tags + name, New: tag.ID()}}})
+		tag := gitrepo.Tag{Object: result.Commit, Type: gitrepo.TypeCommit, Name: name, Tagger: who, Message: message + "\n"}
+		var err error
+		if e.ApprovalGate().Signers != "" {
+			// One that is not signed would count for nothing, and take the name.
+			_, err = s.pushSigned(cmd, a, tag)
+		} else {
+			object := gitrepo.NewTag(tag)
+			err = s.Repo.Push(ctx, gitrepo.Push{Objects: []gitrepo.Object{object}, Updates: []gitrepo.Update{{Ref: gitrepo.Tags + name, New: object.ID()}}})
+		}
 		var moved *gitrepo.RefMovedError
 		switch {
 		case errors.As(err, &moved):
-			return result, &promotion.RefusedError{Wait: promotion.Wait{Environment: e.Name, Version: version.String(), Reason: promotion.AlreadyThere, Detail: "the tag " + name + " exists; nothing was changed"}}
+			refused := &promotion.RefusedError{Wait: promotion.Wait{Environment: e.Name, Version: version.String(), Reason: promotion.AlreadyThere, Detail: "the tag " + name + " exists; nothing was changed"}}
+			return result, &hinted{refused, "what it still waits for: propagator explain " + e.Name + " " + version.String() + "\nto approve anew, after a rollback for instance, give the tag another name: --actor"}
 		case err != nil:
 			return result, err
 		}

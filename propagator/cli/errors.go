@@ -186,7 +186,11 @@ func nextFor(w promotion.Wait) (next string) {
 		next = "propagator hotfix list"
 	case promotion.ApprovalMissing:
 		tag := fmt.Sprintf("approve/%s/%s/<you>", w.Environment, w.Version)
-		next = fmt.Sprintf("git fetch --tags && git tag -a %s %s && git push origin %s", tag, w.Version, tag)
+		kind := "-a"
+		if strings.Contains(w.Detail, "/<you>, signed") {
+			kind = "-s"
+		}
+		next = fmt.Sprintf("git fetch --tags && git tag %s %s %s && git push origin %s", kind, tag, w.Version, tag)
 	case promotion.UnknownSnapshot:
 		if next = "propagator snapshot list"; w.Version == "" {
 			next = "propagator snapshot create"

@@ -135,3 +135,36 @@ func TestRequestWithoutKey(t *testing.T) {
 		t.Errorf("tags: %s", tags)
 	}
 }
+
+// TestApproveSigns: where only signed approvals count, approve sets one that does,
+// and no other: it would take the name, and tags are not to be deleted.
+func TestApproveSigns(t *testing.T) {
+	w := newWorld(t)
+	configuration := strings.Replace(pipeline(), "promote: manual", "promote: auto", 1)
+	gated := strings.Replace(configuration, "count: 1", "count: 1, signers: keys/people", 1)
+	if gated == configuration {
+		t.Fatalf("the starter has no approval gate:\n%s", configuration)
+	}
+	files := shop(gated, "1.0")
+	files["keys/people"] = w.signing("ada@shop.example")
+	w.commit(files)
+	w.must("snapshot", "create")
+	w.deployed()
+	w.fails(3, []string{"promote", "prod"}, "APPROVAL_MISSING: 0 of 1; tag approve/prod/shop/v0.1.0/<you>, signed", "git tag -s approve/prod/")
+	home, _ := os.Getwd()
+	if err := os.Rename(filepath.Join(home, "id"), filepath.Join(home, "lost")); err != nil {
+		t.Fatal(err)
+	}
+	w.fails(2, []string{"approve", "prod"}, "git could not sign the tag", "user.signingkey")
+	if tags := w.git.Git("shop.git", "tag", "--list", "approve/**"); strings.TrimSpace(tags) != "" {
+		t.Errorf("a tag that is not signed: %s", tags)
+	}
+	if err := os.Rename(filepath.Join(home, "lost"), filepath.Join(home, "id")); err != nil {
+		t.Fatal(err)
+	}
+	if out := w.must("approve", "prod"); strings.Contains(out, "APPROVAL_MISSING") {
+		t.Errorf("it does not count:\n%s", out)
+	}
+	w.fails(3, []string{"approve", "prod", "v0.1.0"}, "ALREADY_THERE", "propagator explain prod shop/v0.1.0", "--actor")
+	w.must("promote", "prod")
+}
