@@ -326,20 +326,7 @@ func TestMovedTag(t *testing.T) {
 	s.settle(func() *Engine { return s.engine(nil) })
 	s.commit(gitrepotest.Files{"note": "2"})
 	s.settle(func() *Engine { return s.engine(nil) })
-	// Somebody with the right to do so moves v0.1.0 to another real snapshot.
-	moved := movedTag{Repo: s.server.Client(), from: "refs/tags/shop/v0.1.0"}
-	main := s.refs()["refs/heads/main"]
-	gitrepotest.MustFetch(t, s.people, gitrepo.FetchOptions{Depth: 1}, main)
-	side, sideObjects := gitrepotest.Commit(t, s.people, gitrepotest.Files{"evil": "1"}, "side", main)
-	gitrepotest.MustPush(t, s.people, gitrepo.Push{Updates: []gitrepo.Update{{Ref: "refs/heads/side", New: side}}, Objects: sideObjects})
-	captured, err := s.engine(nil).Prepare(t.Context(), Step{Commit: side, Version: version(t, "shop/v0.1.0")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gitrepotest.MustPush(t, s.server.Client(), gitrepo.Push{
-		Updates: []gitrepo.Update{{Ref: "refs/tags/elsewhere", New: captured.Snapshot.ID}}, Objects: captured.objects,
-	})
-	moved.to = captured.Snapshot.ID
+	moved := s.moveFirstTag()
 	e := s.engine(moved)
 	state, err := e.Observe(t.Context())
 	if err != nil {
@@ -350,6 +337,44 @@ func TestMovedTag(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustContain(t, e.Execute(t.Context(), state, step), "NOT_VALIDATED", "the tag was moved")
+}
+
+// TestRollbackToMovedTag: a rollback asks no gate, so what it goes back to has to
+// be what the environment ran, not what has its name by now.
+func TestRollbackToMovedTag(t *testing.T) {
+	s := newShop(t)
+	s.run()
+	s.next("v2")
+	s.runs("prod", "shop/v0.2.0")
+	e := s.engine(s.moveFirstTag())
+	state, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := PlanRequest(state, Request{Environment: "prod", Rollback: true, Reason: "it leaks"})
+	if err != nil || step.Version != version(t, "shop/v0.1.0") {
+		t.Fatal(step, err)
+	}
+	mustContain(t, e.Execute(t.Context(), state, step), "NOT_VALIDATED", "prod ran another tree under this name", "the tag was moved")
+	s.runs("prod", "shop/v0.2.0")
+}
+
+// moveFirstTag is somebody with the right to do so who moves v0.1.0 to another
+// real snapshot.
+func (s *shop) moveFirstTag() movedTag {
+	s.t.Helper()
+	main := s.refs()["refs/heads/main"]
+	gitrepotest.MustFetch(s.t, s.people, gitrepo.FetchOptions{Depth: 1}, main)
+	side, sideObjects := gitrepotest.Commit(s.t, s.people, gitrepotest.Files{"evil": "1"}, "side", main)
+	gitrepotest.MustPush(s.t, s.people, gitrepo.Push{Updates: []gitrepo.Update{{Ref: "refs/heads/side", New: side}}, Objects: sideObjects})
+	captured, err := s.engine(nil).Prepare(s.t.Context(), Step{Commit: side, Version: version(s.t, "shop/v0.1.0")})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	gitrepotest.MustPush(s.t, s.server.Client(), gitrepo.Push{
+		Updates: []gitrepo.Update{{Ref: "refs/tags/elsewhere", New: captured.Snapshot.ID}}, Objects: captured.objects,
+	})
+	return movedTag{Repo: s.server.Client(), from: "refs/tags/shop/v0.1.0", to: captured.Snapshot.ID}
 }
 
 // movedTag shows a ref elsewhere than it is.

@@ -3,6 +3,7 @@ package promotion
 import (
 	"slices"
 
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -80,6 +81,16 @@ func (s *State) phase(e Environment, version snapshot.Version) (Phase, []string)
 		return PhaseValidated, missing
 	}
 	return PhaseStaged, missing
+}
+
+// ranTree is the tree that the environment last had under the version's name;
+// empty when it never did.
+func (e Environment) ranTree(version snapshot.Version) gitrepo.Hash {
+	i := slices.IndexFunc(e.History, func(entry snapshot.Entry) bool { return entry.Snapshot == version })
+	if i < 0 {
+		return ""
+	}
+	return e.History[i].Tree
 }
 
 // entered reports whether the environment ever pointed at the version.

@@ -40,6 +40,9 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 			}
 		}
 	}
+	if ran := environment.ranTree(step.Version); step.Rollback && ran != target.Tree {
+		return refused(environment.Name, step.Version, NotValidated, "%s ran another tree under this name: the tag was moved", environment.Name)
+	}
 	if step.Rollback {
 		// The environment ran this snapshot before, so its images are in its own
 		// registry; asking the one before for anything could only fail.
