@@ -19,6 +19,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/registry"
@@ -240,12 +241,22 @@ func archive(files Files, program string) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
+// compressors are kept, since each takes a megabyte, and a layer some hundred
+// bytes.
+var compressors = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a valid one
+	}
+	return w
+}}
+
 func compress(content []byte) []byte {
 	var buffer bytes.Buffer
-	w, err := gzip.NewWriterLevel(&buffer, gzip.BestSpeed)
-	if err == nil {
-		_, err = w.Write(content)
-	}
+	w, _ := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(w)
+	w.Reset(&buffer)
+	_, err := w.Write(content)
 	if err == nil {
 		err = w.Close()
 	}
