@@ -58,10 +58,6 @@ func ParseLock(text []byte) (*Lock, error) {
 	if len(text) > maxLock {
 		return nil, fmt.Errorf("%s: larger than %d MiB", LockFile, maxLock>>20)
 	}
-	var root yaml.Node
-	if err := yaml.Unmarshal(text, &root); err != nil {
-		return nil, syntaxFaults(err)
-	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	var lock Lock
@@ -69,12 +65,16 @@ func ParseLock(text []byte) (*Lock, error) {
 	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%s: is empty", LockFile)
 	case err != nil:
+		// What is no YAML says so, whatever else is wrong.
+		if broken := yaml.Unmarshal(text, new(yaml.Node)); broken != nil {
+			err = broken
+		}
 		return nil, syntaxFaults(err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: holds more than one document", LockFile)
 	}
-	check := lockChecker{root: &root}
+	check := lockChecker{text: text}
 	check.lock(&lock)
 	if len(check.faults) > 0 {
 		return nil, errors.Join(check.faults...)
@@ -109,10 +109,20 @@ func syntaxFaults(err error) error {
 	return errors.Join(faults...)
 }
 
-// lockChecker collects the faults of a decoded lock; root finds their lines.
+// lockChecker collects the faults of a decoded lock. Their lines are found in
+// its text, which is parsed a second time only when there is a fault.
 type lockChecker struct {
+	text   []byte
 	root   *yaml.Node
 	faults []error
+}
+
+func (c *lockChecker) line(path []any) int {
+	if c.root == nil {
+		c.root = new(yaml.Node)
+		_ = yaml.Unmarshal(c.text, c.root) // it was decoded before
+	}
+	return lineOf(c.root, path)
 }
 
 func (c *lockChecker) fault(path []any, format string, args ...any) {
@@ -125,7 +135,7 @@ func (c *lockChecker) fault(path []any, format string, args ...any) {
 			name += "." + p
 		}
 	}
-	c.faults = append(c.faults, fmt.Errorf("%s:%d: %s: %s", LockFile, lineOf(c.root, path), strings.TrimPrefix(name, "."), fmt.Sprintf(format, args...)))
+	c.faults = append(c.faults, fmt.Errorf("%s:%d: %s: %s", LockFile, c.line(path), strings.TrimPrefix(name, "."), fmt.Sprintf(format, args...)))
 }
 
 func (c *lockChecker) lock(l *Lock) {
