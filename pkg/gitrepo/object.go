@@ -156,9 +156,11 @@ type Signature struct {
 	When  time.Time
 }
 
+// signable leaves out what a name or an address cannot hold.
+var signable = strings.NewReplacer("<", "", ">", "", "\n", " ", "\x00", "")
+
 func (s Signature) String() string {
-	clean := strings.NewReplacer("<", "", ">", "", "\n", " ", "\x00", "")
-	return fmt.Sprintf("%s <%s> %d %s", clean.Replace(s.Name), clean.Replace(s.Email), s.When.Unix(), s.When.Format("-0700"))
+	return fmt.Sprintf("%s <%s> %d %s", signable.Replace(s.Name), signable.Replace(s.Email), s.When.Unix(), s.When.Format("-0700"))
 }
 
 func parseSignature(line string) (Signature, error) {
