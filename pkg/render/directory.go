@@ -80,9 +80,9 @@ func manifest(t *tree, file string) ([]byte, error) {
 	if path.Ext(file) == ".json" {
 		return jsonManifest(file, text)
 	}
-	documents, err := split(text)
+	some, err := understood.objects(text)
 	if err == nil {
-		if len(documents) == 0 {
+		if !some {
 			return nil, nil
 		}
 		return text, nil
