@@ -3,7 +3,6 @@ package merge
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -110,7 +109,8 @@ func differing(r gitrepo.Objects, path string, dirs ...gitrepo.Entry) ([]slot, e
 			return nil, fmt.Errorf("read directory %q: %w", cmp.Or(path, "."), err)
 		}
 	}
-	slots := map[string]slot{}
+	var slots []slot
+	places := map[string]int{} // of names in slots
 	for {
 		var least *gitrepo.Entry
 		for _, t := range trees {
@@ -121,9 +121,12 @@ func differing(r gitrepo.Objects, path string, dirs ...gitrepo.Entry) ([]slot, e
 		if least == nil {
 			break
 		}
-		s, equal := slots[least.Name], true
-		s.name = least.Name
-		found := s.entries
+		var found [3]gitrepo.Entry
+		place, again := places[least.Name]
+		if again { // a file in one tree, a directory in another
+			found = slots[place].entries
+		}
+		name, equal := *least, true
 		for i, t := range trees {
 			if len(t) == 0 || compareEntries(t[0], *least) != 0 {
 				equal = false
@@ -135,18 +138,22 @@ func differing(r gitrepo.Objects, path string, dirs ...gitrepo.Entry) ([]slot, e
 			equal = equal && same(t[0], *least)
 			found[i] = t[0]
 		}
-		if !equal {
-			s.entries = found
-			slots[s.name] = s
+		switch {
+		case equal:
+		case again:
+			slots[place].entries = found
+		default:
+			places[name.Name] = len(slots)
+			slots = append(slots, slot{name.Name, found})
 		}
-		name := *least
 		for i, t := range trees {
 			if len(t) > 0 && compareEntries(t[0], name) == 0 {
 				trees[i] = t[1:]
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Values(slots), func(a, b slot) int { return cmp.Compare(a.name, b.name) }), nil
+	slices.SortFunc(slots, func(a, b slot) int { return cmp.Compare(a.name, b.name) })
+	return slots, nil
 }
 
 // compareEntries orders as git does: a directory's name ends in a slash.
