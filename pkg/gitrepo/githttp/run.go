@@ -105,24 +105,24 @@ func (l *lastWords) String() string {
 	return strings.TrimSpace(string(l.text))
 }
 
-// settings is the configuration of a new repository.
-func settings() [][2]string {
-	return [][2]string{
-		// Commits that are no tips can be fetched alone, and histories without
-		// files: both save transfers that grow with the repository.
-		{"uploadpack.allowReachableSHA1InWant", "true"},
-		{"uploadpack.allowFilter", "true"},
-		// A branch is a ledger here: nobody rewrites or removes it, whatever
-		// the client forces.
-		{"receive.denyNonFastForwards", "true"},
-		{"receive.denyDeletes", "true"},
-		// For those who serve the directory with git's own http-backend later.
-		{"http.receivepack", "true"},
-		// No process in the background outlives a request.
-		{"receive.autogc", "false"},
-		{"gc.auto", "0"},
-	}
-}
+// settings is what the configuration of a new repository has beside git's own.
+const settings = `# Commits that are no tips can be fetched alone, and histories without files:
+# both save transfers that grow with the repository.
+[uploadpack]
+	allowReachableSHA1InWant = true
+	allowFilter = true
+# A branch is a ledger here: nobody rewrites or removes it, whatever the client
+# forces. No process in the background outlives a request.
+[receive]
+	denyNonFastForwards = true
+	denyDeletes = true
+	autogc = false
+[gc]
+	auto = 0
+# For those who serve the directory with git's own http-backend later.
+[http]
+	receivepack = true
+`
 
 // InitBare creates an empty repository and returns its directory. The name may
 // have folders ("team/shop.git"). A repository that is already there is
@@ -141,9 +141,6 @@ func (h *Handler) InitBare(ctx context.Context, name, defaultBranch string) (str
 		{"init", "--bare", "--quiet", "--template=", dir},
 		{"--git-dir=" + dir, "symbolic-ref", "HEAD", "refs/heads/" + defaultBranch},
 	}
-	for _, s := range settings() {
-		commands = append(commands, []string{"--git-dir=" + dir, "config", s[0], s[1]})
-	}
 	for _, args := range commands {
 		var stderr lastWords
 		cmd := h.command(ctx, args...)
@@ -152,5 +149,19 @@ func (h *Handler) InitBare(ctx context.Context, name, defaultBranch string) (str
 			return "", errors.Join(fmt.Errorf("git server: create repository %q: %w: %s", name, err, stderr.String()), os.RemoveAll(dir))
 		}
 	}
+	if err := configure(filepath.Join(dir, "config")); err != nil {
+		return "", errors.Join(fmt.Errorf("git server: create repository %q: %w", name, err), os.RemoveAll(dir))
+	}
 	return dir, nil
+}
+
+// configure adds the settings to a configuration. To start git for each of them
+// takes longer than all else that a new repository needs.
+func configure(file string) error {
+	config, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // a file of the repository that was just made
+	if err != nil {
+		return err
+	}
+	_, err = config.WriteString(settings)
+	return errors.Join(err, config.Close())
 }
