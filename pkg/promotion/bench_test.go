@@ -21,10 +21,12 @@ import (
 // applications as asked for. Registries are in memory: what is measured here
 // is git and rendering; pkg/mirror measures registries.
 type benchShop struct {
+	server     *gitrepotest.GitServer
 	url        string
 	trips      atomic.Int64
 	received   atomic.Int64
 	sent       atomic.Int64
+	aside      atomic.Bool // what is done now is not measured
 	registries map[string]registry.Registry
 	clock      time.Time
 }
@@ -43,6 +45,9 @@ func (s *benchShop) repo(b *testing.B) gitrepo.Repo { return s.open(b, remote.Op
 // counted opens one whose round trips are counted.
 func (s *benchShop) counted(b *testing.B) gitrepo.Repo {
 	return s.open(b, remote.Options{OnRoundTrip: func(r remote.RoundTrip) {
+		if s.aside.Load() {
+			return
+		}
 		s.trips.Add(1)
 		s.received.Add(r.BytesReceived)
 		s.sent.Add(r.BytesSent)
@@ -74,11 +79,26 @@ func (s *benchShop) reset() {
 	s.sent.Store(0)
 }
 
+// benchRepository is the name of its repository on the server.
+const benchRepository = "shop.git"
+
 func newBenchShop(b *testing.B, applications, snapshots int) *benchShop {
 	b.Helper()
 	server := gitrepotest.Server(b, githttp.Options{})
-	server.Init("shop.git")
-	s := &benchShop{url: server.URL + "/shop.git", registries: map[string]registry.Registry{}, clock: time.Unix(1_780_000_000, 0)}
+	server.Init(benchRepository)
+	s := growBenchShop(b, server, applications)
+	people := s.repo(b)
+	for i := range snapshots {
+		gitrepotest.Grow(b, people, "refs/heads/main", gitrepotest.Files{"note": fmt.Sprint(i)})
+		s.capture(b, people, snapshot.Version{})
+	}
+	return s
+}
+
+// growBenchShop adds the pipeline to whatever its repository holds.
+func growBenchShop(b *testing.B, server *gitrepotest.GitServer, applications int) *benchShop {
+	b.Helper()
+	s := &benchShop{server: server, url: server.URL + "/" + benchRepository, registries: map[string]registry.Registry{}, clock: time.Unix(1_780_000_000, 0)}
 	for _, name := range []string{"dev", "stage", "prod"} {
 		s.registries[name] = registry.NewMemory(name + ".example/shop")
 	}
@@ -91,21 +111,17 @@ func newBenchShop(b *testing.B, applications, snapshots int) *benchShop {
 			files["envs/"+env+"/"+name+"/deployment.yaml"] = deployment(name, "dev.example/shop/"+name+":v1")
 		}
 	}
-	people := s.repo(b)
-	gitrepotest.Grow(b, people, "refs/heads/main", files)
-	for i := range snapshots {
-		gitrepotest.Grow(b, people, "refs/heads/main", gitrepotest.Files{"note": fmt.Sprint(i)})
-		s.capture(b, people)
-	}
+	gitrepotest.Grow(b, s.repo(b), "refs/heads/main", files)
 	return s
 }
 
-// capture makes a snapshot by hand, which enters stage right away.
-func (s *benchShop) capture(b *testing.B, repo gitrepo.Repo) {
+// capture makes a snapshot by hand, which enters stage right away. The zero
+// version is the next one.
+func (s *benchShop) capture(b *testing.B, repo gitrepo.Repo, version snapshot.Version) {
 	b.Helper()
 	e := s.engine(repo)
 	state := s.observe(b, e)
-	step, err := PlanCapture(state, state.SourceTip, snapshot.Version{})
+	step, err := PlanCapture(state, state.SourceTip, version)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -138,30 +154,7 @@ func BenchmarkCapture(b *testing.B) {
 				n++
 				gitrepotest.Grow(b, people, "refs/heads/main", gitrepotest.Files{"note": fmt.Sprint("bench", n)})
 				b.StartTimer()
-				s.capture(b, s.counted(b))
-			}
-			s.report(b)
-		})
-	}
-}
-
-// BenchmarkPromote moves Stage to a snapshot, from a client that starts empty:
-// observe, verify and copy (nothing is missing), look again, push. It shows what grows with
-// the number of snapshots.
-func BenchmarkPromote(b *testing.B) {
-	for _, snapshots := range []int{2, 50} {
-		b.Run(fmt.Sprintf("snapshots=%d", snapshots), func(b *testing.B) {
-			s := newBenchShop(b, 5, snapshots)
-			versions := s.observe(b, s.engine(s.repo(b))).Versions()
-			n := 0
-			for b.Loop() {
-				n++
-				e := s.engine(s.counted(b))
-				state := s.observe(b, e)
-				step := Step{Kind: Promote, Environment: "stage", Version: versions[n%len(versions)], by: personByName}
-				if err := e.Execute(b.Context(), state, step); err != nil {
-					b.Fatal(err)
-				}
+				s.capture(b, s.counted(b), snapshot.Version{})
 			}
 			s.report(b)
 		})
