@@ -191,6 +191,10 @@ func TestHotfixLane(t *testing.T) {
 	if w := s.waitFor(ReleaseInProgress); w.Environment != "stage" || !strings.Contains(w.Detail, "v0.1.1 is not in prod yet") {
 		t.Errorf("stage waits for %s", w)
 	}
+	// Prod says first what somebody can do now, not that v0.2.1 is not tested yet.
+	if w := s.waitFor(ManualPromotion); w.Environment != "prod" || w.Version != "shop/v0.1.1" {
+		t.Errorf("prod waits for %s", w)
+	}
 	// What comes from Dev meanwhile does not push in.
 	s.commit(everywhere("jobs/more.yaml", deployment("more", "redis:7.4")))
 	s.run()

@@ -170,8 +170,9 @@ func Plan(s *State) Decision {
 		if e.Unreadable != "" {
 			continue
 		}
-		step, wait, ask := planPromotion(s, e)
-		d.add(step, wait)
+		step, obstacles, ask := planPromotion(s, e)
+		d.add(step, nil)
+		d.Waits = append(d.Waits, obstacles...)
 		if ask != nil {
 			d.Ask = append(d.Ask, *ask)
 		}
@@ -346,8 +347,11 @@ func matches(a Application, t snapshot.Target) bool {
 
 // planPromotion looks for the newest snapshot that may enter the environment.
 // One that waits for a gate does not block an older one that passed its own;
-// one whose gate was not asked yet does, until it was.
-func planPromotion(s *State, e Environment) (step *Step, wait *Wait, ask *Question) {
+// one whose gate was not asked yet does, until it was. If none may enter, it says
+// why of the newest, and before that of the one that an environment before this one
+// runs, which may be a patch in its hotfix lane: about that somebody can do
+// something now.
+func planPromotion(s *State, e Environment) (step *Step, obstacles []Wait, ask *Question) {
 	if lane := s.lane(e); !lane.IsZero() {
 		// It is what a later environment waits for.
 		step, obstacle := check(s, e, lane, automation)
@@ -355,10 +359,9 @@ func planPromotion(s *State, e Environment) (step *Step, wait *Wait, ask *Questi
 		case step != nil:
 			return step, nil, nil
 		case obstacle.question != nil || obstacle.Result != gate.Refuse:
-			return nil, obstacle.wait(e, lane), obstacle.question
+			return nil, []Wait{*obstacle.wait(e, lane)}, obstacle.question
 		}
 	}
-	var first *Wait
 	for _, version := range s.Versions() {
 		if version.Compare(e.Current().Snapshot) <= 0 {
 			break
@@ -368,10 +371,21 @@ func planPromotion(s *State, e Environment) (step *Step, wait *Wait, ask *Questi
 		case step != nil:
 			return step, nil, nil
 		case obstacle.question != nil:
-			return nil, obstacle.wait(e, version), obstacle.question
-		case first == nil:
-			first = obstacle.wait(e, version)
+			return nil, []Wait{*obstacle.wait(e, version)}, obstacle.question
+		case len(obstacles) == 0:
+			obstacles = []Wait{*obstacle.wait(e, version)}
+		case s.runsBefore(e, version) && obstacles[0].Reason == NotValidated && obstacle.Reason != NotValidated:
+			obstacles = []Wait{*obstacle.wait(e, version), obstacles[0]}
 		}
 	}
-	return nil, first, nil
+	return nil, obstacles, nil
+}
+
+// runsBefore reports whether an environment directly before this one points at the
+// version.
+func (s *State) runsBefore(e Environment, version snapshot.Version) bool {
+	return slices.ContainsFunc(e.After, func(name string) bool {
+		before, ok := s.Environment(name)
+		return ok && before.Current().Snapshot == version
+	})
 }
