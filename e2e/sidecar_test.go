@@ -62,11 +62,12 @@ func TestSidecarRestartedUnderLoad(t *testing.T) {
 	c.await("stage points at v0.3.0", func() bool {
 		return !slices.ContainsFunc(c.of("stage"), func(a applications.State) bool { return a.TargetRevision != c.tag("v0.3.0") })
 	})
-	c.eventually("Argo CD has asked the sidecar three times, and asks no more", func() bool {
+	c.eventually("nobody renders, and of one Argo CD has asked three times, and asks no more", func() bool {
 		c.refresh("stage")
-		return !slices.ContainsFunc(c.of("stage"), func(a applications.State) bool {
-			return !strings.Contains(a.Conditions["ComparisonError"], "Manifest generation error (cached)")
-		})
+		cached := func(a applications.State) bool {
+			return strings.Contains(a.Conditions["ComparisonError"], "Manifest generation error (cached)")
+		}
+		return slices.ContainsFunc(c.of("stage"), cached) && !slices.ContainsFunc(c.of("stage"), func(a applications.State) bool { return !unrendered(a) })
 	})
 	c.must(world.sidecar.Start(t.Context()))
 	back := time.Now()
