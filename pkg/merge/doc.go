@@ -39,7 +39,9 @@
 //
 // In manifests the changes of two hotfixes often touch: image tags stand below
 // each other. A file named .yaml or .yml whose lines conflict is therefore merged
-// by structure, if all three versions can be parsed:
+// by structure, if all three versions can be parsed; and so is one that could not be
+// parsed any more when merged by lines, because both sides have added the same key
+// at different places:
 //
 //   - Documents belong together by apiVersion, kind, namespace and name, else by
 //     number, if all three files have as many.

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -162,6 +163,9 @@ func notText(content string) string {
 func mergeFile(name string, names [3]string, base, ours, theirs string) (text string, conflicts []Conflict, more bool) {
 	m := mergeText(base, ours, theirs)
 	if len(m.conflicts) == 0 {
+		if isYAML(name) && m.text != ours && m.text != theirs && breaks(m.text, base, ours, theirs) {
+			return mergeBroken(names, base, ours, theirs)
+		}
 		return m.text, nil, false
 	}
 	more = m.text != ours
@@ -184,4 +188,30 @@ func mergeFile(name string, names [3]string, base, ours, theirs string) (text st
 		})
 	}
 	return ours, conflicts, more
+}
+
+// mergeBroken merges by structure what merges by lines into something that nobody
+// can read: both sides have added the same key, each at another place.
+func mergeBroken(names [3]string, base, ours, theirs string) (string, []Conflict, bool) {
+	text, conflicts, beside, err := mergeManifest(names, base, ours, theirs, ours)
+	if err != nil && len(conflicts) == 0 {
+		conflicts = []Conflict{{
+			Kind: KindContent, Detail: "merged by lines it would not be valid YAML, and not merged as YAML: " + err.Error(),
+			Base: Side{Name: names[0]}, Ours: Side{Name: names[1]}, Theirs: Side{Name: names[2]},
+		}}
+	}
+	if len(conflicts) > 0 {
+		return ours, conflicts, beside
+	}
+	return text, nil, false
+}
+
+// breaks reports whether a merged text cannot be read as YAML, although the texts
+// that it was merged from can.
+func breaks(merged string, from ...string) bool {
+	readable := func(text string) bool {
+		_, err := parseYAML(strings.ReplaceAll(text, "\r\n", "\n"))
+		return err == nil
+	}
+	return !readable(merged) && !slices.ContainsFunc(from, func(text string) bool { return !readable(text) })
 }
