@@ -25,6 +25,10 @@ import (
 
 const fleetToken = "fleet-token-0123456789"
 
+// maxGit is how many git processes the server runs at once; the other requests
+// wait, as those of a git host do.
+const maxGit = 16
+
 // patience bounds waiting for the program.
 const patience = 5 * time.Minute
 
@@ -62,8 +66,11 @@ func newFleet(t testing.TB, count int) *fleet {
 		t.Skip("what a process uses is read from /proc")
 	}
 	f := &fleet{t: t, registry: registrytest.NewServer(t, registrytest.Options{Referrers: true}), folder: t.TempDir()}
+	running := make(chan struct{}, maxGit)
 	f.git = gitrepotest.Server(t, githttp.Options{}, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			running <- struct{}{}
+			defer func() { <-running }()
 			next.ServeHTTP(w, r)
 			if r.URL.Query().Get("service") == "git-upload-pack" {
 				f.refs.Add(1)
