@@ -163,7 +163,7 @@ func writeRepository(t testing.TB, template, dir string, objects []gitrepo.Objec
 		}
 	}
 	for _, name := range []string{"HEAD", "config"} {
-		content, err := os.ReadFile(filepath.Join(template, name)) //nolint:gosec // the test's own
+		content, err := os.ReadFile(filepath.Join(template, name))
 		if err != nil {
 			t.Fatal(err)
 		}

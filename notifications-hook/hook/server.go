@@ -44,6 +44,10 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// maxLooks is how many pipelines are looked at at the same time. Most of a look is
+// waiting for a git host: with a tenth of a second each, a thousand take 3 s.
+const maxLooks = 32
+
 // Pipeline is one repository and the engine that works on it. The engine
 // belongs to the server from then on.
 type Pipeline struct {
@@ -97,7 +101,9 @@ func New(c Config) (*Server, error) {
 	}
 	s.http = service.New(service.Config{Options: c.Service, Handler: mux, Log: c.Log})
 	s.metrics = newMetrics(s.http.Registry())
+	looks := promotion.NewLooks(maxLooks)
 	for _, pipeline := range c.Pipelines {
+		pipeline.Engine.Looks = looks
 		s.workers = append(s.workers, newWorker(pipeline, c, s.metrics))
 	}
 	return s, nil

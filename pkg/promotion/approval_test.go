@@ -236,11 +236,11 @@ func TestApprovalOfTheLane(t *testing.T) {
 	text = strings.Replace(text, "registry: stage, promote: auto", "registry: stage, promote: auto, admit: release, gates: [{approval: {}}]", 1)
 	s := newShop(t, gitrepotest.Files{config.File: text})
 	s.run()
-	s.approve("stage", "v0.1.0", "ada")
+	s.approve("stage", "v0.1.0")
 	s.run()
 	s.toProd("shop/v0.1.0")
 	s.next("v2")
-	s.approve("stage", "v0.2.0", "ada")
+	s.approve("stage", "v0.2.0")
 	s.run()
 	s.runs("stage", "shop/v0.2.0")
 	s.cut("less-memory", "prod")
@@ -250,7 +250,7 @@ func TestApprovalOfTheLane(t *testing.T) {
 	if w := s.waitFor(ApprovalMissing); w.Environment != "stage" || w.Version != "shop/v0.1.1" {
 		t.Fatalf("stage waits for %s", w)
 	}
-	s.approve("stage", "v0.1.1", "ada")
+	s.approve("stage", "v0.1.1")
 	s.run()
 	s.runs("stage", "shop/v0.1.1")
 }

@@ -131,18 +131,18 @@ func writeHistory(b *testing.B, dir string, megabytes int) {
 		stream := bufio.NewWriterSize(writer, 1<<20)
 		random, content := rand.NewChaCha8([32]byte{1}), make([]byte, 1_000_000)
 		for n := range megabytes + 1 {
-			fmt.Fprintf(stream, "commit refs/heads/main\ncommitter Ada <ada@example.com> %d +0000\ndata 0\ndeleteall\n", 1_600_000_000+60*n)
+			_, _ = fmt.Fprintf(stream, "commit refs/heads/main\ncommitter Ada <ada@example.com> %d +0000\ndata 0\ndeleteall\n", 1_600_000_000+60*n)
 			if n < megabytes {
 				_, _ = random.Read(content) // never fails
-				fmt.Fprintf(stream, "M 100644 inline video/%d.bin\ndata %d\n", n, len(content))
+				_, _ = fmt.Fprintf(stream, "M 100644 inline video/%d.bin\ndata %d\n", n, len(content))
 				_, _ = stream.Write(content) // the pipe's error is the reader's, who reports it
-				fmt.Fprintln(stream)
+				_, _ = fmt.Fprintln(stream)
 			}
 		}
 		_ = writer.CloseWithError(stream.Flush())
 	}()
 	// Neither compression nor deltas are tried: they would find nothing.
-	cmd := exec.CommandContext(b.Context(), "git", "-c", "core.compression=0", "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--depth=0") //nolint:gosec // constants
+	cmd := exec.CommandContext(b.Context(), "git", "-c", "core.compression=0", "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--depth=0")
 	cmd.Dir, cmd.Stdin = dir, reader
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1"}
 	out, err := cmd.CombinedOutput()

@@ -54,6 +54,9 @@ type Engine struct {
 	Progress func(step string, p mirror.Progress)
 	// Hops, when set, keeps the timelines of promotions.
 	Hops *Hops
+	// Looks, when set, is shared by engines of many pipelines, so that not all of
+	// them look at the same time.
+	Looks *Looks
 
 	memory memory
 }
@@ -113,12 +116,7 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 	var result Result
 	failed := failures{errors: map[string]error{}, steps: map[string]Step{}}
 	for lost, n, most := 0, 0, 0; ; n++ {
-		state, err := e.Observe(ctx)
-		if err != nil {
-			return result, err
-		}
-		e.Hops.see(state, e.now())
-		decision, err := e.Plan(ctx, state)
+		state, decision, err := e.look(ctx)
 		if err != nil {
 			return result, err
 		}
@@ -155,6 +153,22 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 			result.Done = append(result.Done, step)
 		}
 	}
+}
+
+// look observes the pipeline, and plans, when it is its turn.
+func (e *Engine) look(ctx context.Context) (*State, Decision, error) {
+	end, err := e.Looks.begin(ctx)
+	if err != nil {
+		return nil, Decision{}, err
+	}
+	defer end()
+	state, err := e.Observe(ctx)
+	if err != nil {
+		return nil, Decision{}, err
+	}
+	e.Hops.see(state, e.now())
+	decision, err := e.Plan(ctx, state)
+	return state, decision, err
 }
 
 // maxLostRaces bounds how often one Reconcile plans again after another writer

@@ -26,7 +26,7 @@ func TestGatesOfTheSourceBranch(t *testing.T) {
 		if got := s.entry("prod"); got.Event != "" {
 			t.Fatalf("prod: %s", got.Subject())
 		}
-		s.approve("prod", "v0.1.0", "ada")
+		s.approve("prod", "v0.1.0")
 		if err := s.byHand(Request{Environment: "prod", Version: first}); err != nil {
 			t.Fatal(err)
 		}

@@ -75,7 +75,7 @@ func TestGateOfTheWorldOutside(t *testing.T) {
 	if len(o.asked) > 0 {
 		t.Errorf("it was asked without an approval: %+v", o.asked)
 	}
-	s.approve("prod", "v0.1.0", "ada")
+	s.approve("prod", "v0.1.0")
 	s.settle(s.asking(o))
 	if len(o.asked) == 0 || !s.entry("prod").Snapshot.IsZero() {
 		t.Fatalf("asked %d times, prod has %s", len(o.asked), s.entry("prod").Snapshot)
@@ -257,7 +257,7 @@ func TestAdmissionOfReleases(t *testing.T) {
 	if got := phase("v0.3.0"); got != PhaseOpen {
 		t.Errorf("v0.3.0 is %s", got)
 	}
-	s.approve("prod", "v0.1.0", "ada")
+	s.approve("prod", "v0.1.0")
 	s.settle(func() *Engine { return s.engine(nil) })
 	if got := s.entry("stage").Snapshot.Number(); got != "v0.3.0" {
 		t.Errorf("stage has %s after the release", got)

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -53,23 +54,59 @@ func httpClient(o Options) (*http.Client, error) {
 			return nil, errors.New("give an HTTP client or TLS options, not both")
 		}
 		*client = *o.HTTPClient
-	} else if base, ok := http.DefaultTransport.(*http.Transport); ok {
-		t := base.Clone()
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLS} //nolint:gosec // asked for by name
-		if len(o.CABundle) > 0 {
-			pool, err := x509.SystemCertPool()
-			if err != nil {
-				pool = x509.NewCertPool()
-			}
-			if !pool.AppendCertsFromPEM(o.CABundle) {
-				return nil, errors.New("the CA bundle has no PEM certificate")
-			}
-			t.TLSClientConfig.RootCAs = pool
+	} else {
+		t, err := transportFor(o)
+		if err != nil {
+			return nil, err
 		}
 		client.Transport = t
 	}
 	client.CheckRedirect = checkRedirect
 	return client, nil
+}
+
+// transports are shared by all Repos that trust the same: many of a process are on
+// one host, and each connection that is kept open takes memory at both ends.
+var transports = struct {
+	sync.Mutex
+	by map[trust]*http.Transport
+}{by: map[trust]*http.Transport{}}
+
+// trust is what decides whether a server is the right one.
+type trust struct {
+	bundle   string
+	insecure bool
+}
+
+// idlePerHost is how many connections to one host are kept for later requests.
+const idlePerHost = 32
+
+func transportFor(o Options) (*http.Transport, error) {
+	key := trust{string(o.CABundle), o.InsecureSkipTLS}
+	transports.Lock()
+	defer transports.Unlock()
+	if t := transports.by[key]; t != nil {
+		return t, nil
+	}
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("the process has replaced http.DefaultTransport; give an HTTP client")
+	}
+	t := base.Clone()
+	t.MaxIdleConnsPerHost = idlePerHost
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLS} //nolint:gosec // asked for by name
+	if len(o.CABundle) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(o.CABundle) {
+			return nil, errors.New("the CA bundle has no PEM certificate")
+		}
+		t.TLSClientConfig.RootCAs = pool
+	}
+	transports.by[key] = t
+	return t, nil
 }
 
 // checkRedirect follows redirects of the first request only, never from https
