@@ -40,8 +40,8 @@ func (a *argoCD) List(ctx context.Context, _ string) ([]promotion.Application, e
 }
 
 // BenchmarkNotify is how long Argo CD waits for the answer to a notification.
-// "stuck": every pipeline's run waits for something that does not answer, and
-// another run of each is asked for already. "busy": the notification cannot be
+// "stuck": every pipeline's run waits, some for something that does not answer and
+// the others for their turn, and another run of each is asked for already. "busy": the notification cannot be
 // understood, so that each one makes all pipelines run, which takes longer than
 // the next one takes to come.
 func BenchmarkNotify(b *testing.B) {
@@ -82,7 +82,7 @@ func benchmarkNotify(b *testing.B, argo *argoCD, body string) {
 			b.Error(err)
 		}
 	}()
-	until(b, "every pipeline runs", func() bool { return argo.lists.Load() >= benchPipelines })
+	until(b, "as many pipelines as may are looked at", func() bool { return argo.lists.Load() >= maxLooks })
 	url := "http://" + s.Addr().String()
 	benchSend(b, url+"/api/v1/wake", "") // every queue is full now
 	var took []time.Duration

@@ -45,8 +45,8 @@ type Config struct {
 }
 
 // maxLooks is how many pipelines are looked at at the same time. Most of a look is
-// waiting for a git host: with a tenth of a second each, a thousand take 3 s.
-const maxLooks = 32
+// waiting for a git host: with a tenth of a second each, a thousand take 6 s.
+const maxLooks = 16
 
 // Pipeline is one repository and the engine that works on it. The engine
 // belongs to the server from then on.
