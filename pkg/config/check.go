@@ -12,6 +12,7 @@ import (
 func (r *report) checkPipeline(p *Pipeline) {
 	r.check("metadata.name", p.Name, nameFault)
 	r.checkSource(p.Source)
+	r.checkHost(p.Source.Host)
 	r.check("identity.name", p.Identity.Name, identityFault)
 	r.check("identity.email", p.Identity.Email, identityFault)
 	r.checkRegistries(p)

@@ -73,6 +73,9 @@ type Source struct {
 	// QuietAtMost is how long a commit waits for that when there is no quiet.
 	// Default: ten times Quiet.
 	QuietAtMost time.Duration
+	// Host is the server that hosts the repository, where that does not follow from
+	// the repository's URL.
+	Host CodeHost
 }
 
 // Schedule names times.

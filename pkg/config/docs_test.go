@@ -45,6 +45,7 @@ func TestManualComplete(t *testing.T) {
 		"metadata.":                          metadataFields(d, &Pipeline{}),
 		"source.":                            sourceFields(d, &Source{}),
 		"source.schedule.":                   scheduleFields(d, &Schedule{}),
+		"source.host.":                       hostFields(d, &CodeHost{}),
 		"registries.<name>.":                 registryFields(d, &Registry{}),
 		"upstreams[].":                       upstreamFields(d, &Upstream{}),
 		"images[].":                          imageFields(d, &ImagePath{}),

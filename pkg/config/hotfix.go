@@ -25,6 +25,9 @@ const (
 	BackMergeOff BackMerge = "off"
 	// BackMergeBranch: a branch backmerge/<name> is pushed, for people to merge.
 	BackMergeBranch BackMerge = "branch"
+	// BackMergePullRequest: that branch is pushed, and a pull request (GitLab: merge
+	// request) from it to the source branch is opened.
+	BackMergePullRequest BackMerge = "pr"
 	// BackMergePush: it is pushed to the source branch.
 	BackMergePush BackMerge = "push"
 )
@@ -35,7 +38,7 @@ const defaultWarnAfter = 72 * time.Hour
 func hotfixFields(d *decoder, h *Hotfixes) []field {
 	return []field{
 		optional("compose", oneOf(d, &h.Compose, Auto, Manual)),
-		optional("backMerge", oneOf(d, &h.BackMerge, BackMergeOff, BackMergeBranch, BackMergePush)),
+		optional("backMerge", oneOf(d, &h.BackMerge, BackMergeOff, BackMergeBranch, BackMergePullRequest, BackMergePush)),
 		optional("warnAfter", d.duration(&h.WarnAfter)),
 	}
 }

@@ -54,6 +54,7 @@ func sourceFields(d *decoder, s *Source) []field {
 		optional("schedule", pointerOf(d, &s.Schedule, Schedule{}, scheduleFields)),
 		optional("quiet", d.duration(&s.Quiet)),
 		optional("quietAtMost", d.duration(&s.QuietAtMost)),
+		optional("host", objectOf(d, &s.Host, hostFields)),
 	}
 }
 

@@ -81,7 +81,7 @@ func TestParseEverything(t *testing.T) {
 	}
 	want := &Pipeline{
 		Name:   "shop",
-		Source: Source{Branch: "develop", Capture: []CaptureMode{CaptureSync, CaptureTag}, Tags: "shop-v*"},
+		Source: Source{Branch: "develop", Capture: []CaptureMode{CaptureSync, CaptureTag}, Tags: "shop-v*", Host: CodeHost{Kind: Gitea, API: "https://git.example/api/v1"}},
 		Registries: map[string]Registry{
 			"dev":   {Name: "dev", URL: "localhost:5000/shop", Endpoint: "http://127.0.0.1:5000/shop", Retention: Ephemeral},
 			"stage": {Name: "stage", URL: "stage.registry.example/shop", Endpoint: "https://stage.registry.example/shop", Retention: Keep},
@@ -89,7 +89,7 @@ func TestParseEverything(t *testing.T) {
 		},
 		Upstreams: []Upstream{{Host: "quay.io", Endpoint: "https://cache.example/quay"}},
 		Images:    []ImagePath{{Kind: "Rollout", Group: "argoproj.io", Path: "spec.sidecars[].image"}},
-		Hotfixes:  Hotfixes{Compose: Manual, BackMerge: BackMergeBranch, WarnAfter: 24 * time.Hour},
+		Hotfixes:  Hotfixes{Compose: Manual, BackMerge: BackMergePullRequest, WarnAfter: 24 * time.Hour},
 		Services: []Service{
 			{Image: "localhost:5000/shop/*", Repository: "https://git.example/shop/all.git"},
 			{Image: "localhost:5000/shop/orders", Repository: "git@git.example:shop/orders.git"},
