@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/hotfix"
 	"github.com/fleeting-taas/propagator/pkg/merge"
@@ -179,7 +180,11 @@ func (e *Engine) observeBackMerges(ctx context.Context, s *State, refs gitrepo.R
 		if !slices.ContainsFunc(h.In, func(w Whereabouts) bool { return w.Version.IsZero() && w.Answer == hotfix.Missing }) || !s.provenAnywhere(h) {
 			continue
 		}
-		target, ok := e.backMerge(s, refs, h, string(mode))
+		if mode == config.BackMergePullRequest {
+			branch := backMergeBranch(h.Hotfix)
+			s.PullRequests = append(s.PullRequests, BackMergeRequest{Hotfix: h, Branch: branch, Tip: refs[gitrepo.Heads+branch]})
+		}
+		target, ok := e.backMerge(s, refs, h, mode)
 		if !ok {
 			continue
 		}
@@ -190,13 +195,15 @@ func (e *Engine) observeBackMerges(ctx context.Context, s *State, refs gitrepo.R
 
 // backMerge says to which branch a hotfix is merged back; false when that is left
 // to people, or the branch for it is there already.
-func (e *Engine) backMerge(s *State, refs gitrepo.Refs, h Hotfix, mode string) (BackMerge, bool) {
+func (e *Engine) backMerge(s *State, refs gitrepo.Refs, h Hotfix, mode config.BackMerge) (BackMerge, bool) {
 	switch mode {
-	case "push":
+	case config.BackMergePush:
 		return BackMerge{Hotfix: h.Hotfix, Branch: s.Pipeline.Source.Branch, Tip: s.SourceTip}, true
-	case "branch":
-		branch := "backmerge/" + h.Name
-		return BackMerge{Hotfix: h.Hotfix, Branch: branch}, refs[gitrepo.Heads+branch] == ""
+	case config.BackMergeBranch, config.BackMergePullRequest:
+		branch := backMergeBranch(h.Hotfix)
+		wanted := mode == config.BackMergeBranch || e.wantsBranch(h)
+		return BackMerge{Hotfix: h.Hotfix, Branch: branch}, wanted && refs[gitrepo.Heads+branch] == ""
+	case config.BackMergeOff:
 	}
 	return BackMerge{}, false
 }
@@ -330,6 +337,9 @@ func PlanCompose(s *State, names ...string) ([]Step, error) {
 	return steps, nil
 }
 
+// backMergeBranch is the branch on which a hotfix waits for people to merge it.
+func backMergeBranch(h snapshot.Hotfix) string { return "backmerge/" + h.Name }
+
 // PlanMergeBack returns the step that brings a hotfix to the source branch, or to
 // a branch backmerge/<name> for people to merge.
 func PlanMergeBack(s *State, name string, ownBranch bool) (Step, error) {
@@ -346,7 +356,7 @@ func PlanMergeBack(s *State, name string, ownBranch bool) (Step, error) {
 		}
 	}
 	if ownBranch {
-		return BackMerge{Hotfix: h.Hotfix, Branch: "backmerge/" + h.Name}.step(), nil
+		return BackMerge{Hotfix: h.Hotfix, Branch: backMergeBranch(h.Hotfix)}.step(), nil
 	}
 	return BackMerge{Hotfix: h.Hotfix, Branch: s.Pipeline.Source.Branch, Tip: s.SourceTip}.step(), nil
 }

@@ -40,6 +40,9 @@ type Engine struct {
 	// manifests write it without tag and digest; nil and no error when the
 	// configuration does not say where. Nil: images prove nothing about hotfixes.
 	Services func(p *config.Pipeline, image string) (gitrepo.Reader, error)
+	// PullRequests opens the server that hosts the repository, for back-merges by pull
+	// request. Nil: their branches are pushed, and people open the requests.
+	PullRequests func(p *config.Pipeline) (PullRequests, error)
 	// Settle is how long an Application must have been healthy. Default: none.
 	Settle time.Duration
 	// Actor is named in the ledger: the person, or "propagator".
@@ -91,7 +94,7 @@ func (e *Engine) identity(p *config.Pipeline) snapshot.Identity {
 // a record and a promotion for each environment, before it has to wait for Argo CD
 // or people; more would be a loop.
 func maxSteps(s *State) int {
-	return 2 + len(s.Tagged) + len(s.Requests) + len(s.Compositions) + len(s.BackMerges) + 3*len(s.Environments)
+	return 2 + len(s.Tagged) + len(s.Requests) + len(s.Compositions) + len(s.BackMerges) + len(s.PullRequests) + 3*len(s.Environments)
 }
 
 // Result is what a Reconcile did and what it left for later.
@@ -124,6 +127,13 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 		step, ok := failed.next(decision)
 		most = max(most, maxSteps(state))
 		if !ok || n >= most+lost {
+			// Last, so that no promotion waits for the server.
+			opened, again := e.lookAfterPullRequests(ctx, state)
+			result.Done = append(result.Done, opened...)
+			if again && n < most+lost {
+				continue
+			}
+			result.Warnings = append(slices.Clone(result.Warnings), e.pullRequestWarnings(state)...)
 			result.Again = e.urge(ctx, state)
 			return result.finish(&failed, state.Pipeline.First().Name)
 		}

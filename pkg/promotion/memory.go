@@ -43,6 +43,9 @@ type memory struct {
 	finder    hotfix.Finder
 	found     lookup[findKey, pastFind]
 	snapshots lookup[snapshotKey, snapshot.Snapshot]
+	// pulls is what was found out about pull requests, by the hotfix's head; the
+	// empty one is about the server.
+	pulls lookup[gitrepo.Hash, pastPull]
 }
 
 // snapshotKey is the commit of a snapshot, and the version that its tag says.

@@ -26,6 +26,9 @@ const (
 	Compose Kind = "compose"
 	// MergeBack brings a hotfix to the source branch.
 	MergeBack Kind = "backmerge"
+	// PullRequestOpened: a request to merge a hotfix back was opened. It is not
+	// planned, for no promotion is to wait for it.
+	PullRequestOpened Kind = "pullrequest"
 	// Promote moves an environment to a snapshot.
 	Promote Kind = "promote"
 	// Record writes the evidence that a snapshot is deployed and healthy.
@@ -120,6 +123,8 @@ func (s Step) text() string {
 		return fmt.Sprintf("compose %s of %s and %s", s.Version, s.Onto, namesOf(s.Hotfixes))
 	case s.Kind == MergeBack:
 		return fmt.Sprintf("merge hotfix %s back to %s", namesOf(s.Hotfixes), s.Tag)
+	case s.Kind == PullRequestOpened:
+		return fmt.Sprintf("open a pull request for hotfix %s from %s", namesOf(s.Hotfixes), s.Tag)
 	case s.Kind == Annotate && s.Note != nil:
 		return s.Note.String(s.Environment)
 	case s.Rollback:

@@ -48,6 +48,8 @@ const (
 	BackMergeOwed     Reason = "HOTFIX_BACKMERGE_OWED"
 	HotfixConflict    Reason = "HOTFIX_CONFLICT"
 	HotfixUnusable    Reason = "HOTFIX_UNUSABLE"
+	PullDeclined      Reason = "PULL_REQUEST_CLOSED"
+	PullFailed        Reason = "PULL_REQUEST_NOT_OPENED"
 	CaptureNotDue     Reason = "CAPTURE_NOT_DUE"
 	QuietWindow       Reason = "QUIET_WINDOW"
 	ManualCapture     Reason = "MANUAL_CAPTURE"
@@ -97,6 +99,8 @@ var reasonHelp = map[Reason]string{
 	BackMergeOwed:     "a later environment runs a hotfix that is not here, so that what is tested here could not go there; bring it along: propagator hotfix finish <name>",
 	HotfixConflict:    "the hotfix and the release have changed the same lines, so it is left out; merge by hand: git switch hotfix/<name>, git merge the release's tag, and push",
 	HotfixUnusable:    "the branch cannot be composed as it is; the detail says what to type",
+	PullDeclined:      "somebody closed the pull request that would bring the hotfix to the source branch, and the hotfix is still missing there; open it again, or say where it went: propagator hotfix close <name> --reason ...",
+	PullFailed:        "the pull request that would bring the hotfix to the source branch could not be opened, and is tried again; the branch backmerge/<name> is there, so it can be opened by hand as well; see the detail for what to change",
 	CaptureNotDue:     "commits are captured at scheduled times (source.schedule); wait, or take one now: propagator snapshot create",
 	QuietWindow:       "commits are captured once the source branch has been quiet for a while (source.quiet); wait, or take one now: propagator snapshot create",
 	ManualCapture:     "nothing is captured by itself (source.capture is manual); take a snapshot: propagator snapshot create",

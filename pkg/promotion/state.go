@@ -55,6 +55,8 @@ type State struct {
 	Compositions []Composition
 	// BackMerges that are due.
 	BackMerges []BackMerge
+	// PullRequests are the hotfixes that the source branch is to get by one.
+	PullRequests []BackMergeRequest
 	// debts are the answers to what a promotion would lose.
 	debts map[questionKey]Finding
 	// Requests are signed tags that ask for something and are not answered yet, in
