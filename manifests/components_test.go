@@ -113,11 +113,12 @@ func TestGitOverSSH(t *testing.T) {
 	}
 }
 
-// TestHookFiles: what the components webhook and gate-tokens mount is where the
+// TestHookFiles: what the components webhook, gate-tokens and host-tokens mount is where the
 // hook is told to look, and the hook knows the variable.
 func TestHookFiles(t *testing.T) {
 	for component, want := range map[string]struct{ variable, path, secret string }{
 		"webhook":     {"PROPAGATOR_WEBHOOK_SECRET_FILE", "/etc/propagator/webhook/secret", "propagator-webhook"},
+		"host-tokens": {"PROPAGATOR_HOST_TOKENS", "/etc/propagator/host-tokens", "propagator-host-tokens"},
 		"gate-tokens": {"PROPAGATOR_GATE_TOKENS", "/etc/propagator/gate-tokens", "propagator-gate-tokens"},
 	} {
 		objects := build(t, installation(t, map[string]string{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleeting-taas/propagator/pkg/codehost"
 	"github.com/fleeting-taas/propagator/pkg/gates"
 	"github.com/fleeting-taas/propagator/pkg/githost"
 	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
@@ -49,6 +50,7 @@ type settings struct {
 	git          gitremote.Flags
 	registries   registryremote.Set
 	gates        gates.Set
+	hosts        codehost.Set
 	tokens       service.TokenOptions
 	webhooks     string // the file of the secrets
 	service      service.Options
@@ -109,6 +111,7 @@ variable: --log-level is PROPAGATOR_LOG_LEVEL.`,
 	s.git.Bind(f, true)
 	s.registries.Bind(f)
 	s.gates.Bind(f)
+	s.hosts.Bind(f)
 	s.tokens.Bind(f)
 	f.StringVar(&s.webhooks, flagWebhookSecretFile, "", "`file` with the secret(s) that git hosts share with this program, one a line; without it POST /api/v1/webhook answers 404")
 	s.service.Bind(f)
@@ -144,6 +147,7 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 	if s.gates.InCluster = true; s.gates.Kubeconfig == "" {
 		s.gates.Kubeconfig = s.kubeconfig
 	}
+	s.hosts.CAFile = s.git.CAFile
 	openers, err := s.git.Openers(env, log)
 	if err != nil {
 		return nil, err
@@ -173,7 +177,7 @@ func (s *settings) server(env []string, stderr io.Writer, connect Connect) (*Ser
 		}
 		c.Pipelines = append(c.Pipelines, Pipeline{Open: open, Engine: &promotion.Engine{
 			Repo: repo, Registries: &s.registries, Gates: &s.gates, Branch: s.git.Branch, Applications: cluster.Applications, Live: cluster.Live,
-			Environments: s.environments, Settle: s.settled(), Actor: "propagator", Log: log,
+			PullRequests: s.hosts.Opener(repo.URL()), Environments: s.environments, Settle: s.settled(), Actor: "propagator", Log: log,
 		}})
 	}
 	if s.share {

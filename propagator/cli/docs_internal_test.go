@@ -67,6 +67,7 @@ func TestDocs(t *testing.T) {
 		composedPatches{},
 		hotfixPromoted{},
 		mergedBack{},
+		pullRequestSeen{},
 		closedHotfix{},
 	} {
 		for _, field := range fields(reflect.TypeOf(result)) {

@@ -55,6 +55,9 @@ type hotfixDetails struct {
 	Next string   `json:"next,omitempty"`
 	// Commits of the branch, newest first; only in hotfix show.
 	Commits []hotfixCommit `json:"commits,omitempty"`
+	// PullRequest, where hotfixes.backMerge is pr and the source branch lacks it;
+	// only in hotfix show.
+	PullRequest *pullRequestSeen `json:"pullRequest,omitempty"`
 }
 
 type hotfixCommit struct {

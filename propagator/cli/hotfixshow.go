@@ -18,7 +18,9 @@ func hotfixShowCommand(a *app) *cobra.Command {
 		Short: "everything about a hotfix",
 		Long: `show prints a hotfix: its commits, where it is and what shows that, what it conflicts
 with, file, lines and both sides, and what to type next. Where a name was used
-several times, NAME@HEAD names one: the first digits of its newest commit.`,
+several times, NAME@HEAD names one: the first digits of its newest commit. Where
+hotfixes.backMerge is pr it asks the git host for the pull request, if there is a
+token (--host-tokens, PROPAGATOR_HOST_TOKEN).`,
 		Example: `  propagator hotfix show pay-timeout
   propagator hotfix show pay-timeout@3f2a91c -o yaml`,
 		Args:              arguments(cobra.ExactArgs(1)),
@@ -47,6 +49,7 @@ several times, NAME@HEAD names one: the first digits of its newest commit.`,
 					details.Commits = append(details.Commits, hotfixCommit{c.ID, subject, c.Author.Name, c.Author.When.UTC()})
 				}
 			}
+			details.PullRequest = a.lookForPullRequest(cmd.Context(), s, state, h)
 			return a.print(details, details.table)
 		},
 	}
@@ -87,6 +90,10 @@ func (h hotfixDetails) table(w io.Writer) {
 		}
 		_, _ = fmt.Fprintln(w)
 		writeTable(w, []string{"PLACE", "VERSION", "ANSWER", "WHY"}, rows)
+	}
+	if h.PullRequest != nil {
+		_, _ = fmt.Fprintln(w)
+		writeFacts(w, h.PullRequest.facts()...)
 	}
 	for _, left := range h.LeftOut {
 		with := "the release"

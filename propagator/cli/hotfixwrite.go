@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -139,89 +138,6 @@ func (p composedPatch) write(w io.Writer, dryRun bool) {
 		facts = append(facts, fact{"mirror", m.summary(dryRun)})
 	}
 	writeFacts(w, facts...)
-}
-
-// mergedBack is the result of hotfix finish.
-type mergedBack struct {
-	Name       string       `json:"name"`
-	Head       gitrepo.Hash `json:"head"`
-	DryRun     bool         `json:"dryRun"`
-	Branch     string       `json:"branch"`
-	BranchFrom gitrepo.Hash `json:"branchFrom,omitempty"`
-	BranchTo   gitrepo.Hash `json:"branchTo,omitempty"`
-	Next       string       `json:"next"`
-}
-
-func hotfixFinishCommand(a *app) *cobra.Command {
-	var ownBranch, dryRun bool
-	cmd := &cobra.Command{
-		Use:   "finish NAME",
-		Short: "bring a hotfix to the source branch",
-		Long: `finish merges what the hotfix changes into the source branch: one commit, by the
-author of the fix, pushed to the branch; with --review to backmerge/NAME, for people
-to look at and merge. Nothing is merged where the source branch has changed the same
-lines; that is for people.
-
-People can do it with git as well, however they like: merged, squashed or
-cherry-picked, it is found. hotfixes.backMerge lets the hook do it.`,
-		Example: `  propagator hotfix finish pay-timeout
-  propagator hotfix finish pay-timeout --review`,
-		Args:              arguments(cobra.ExactArgs(1)),
-		ValidArgsFunction: a.complete(completeHotfix),
-	}
-	cmd.Flags().BoolVar(&ownBranch, "review", false, "push to a branch backmerge/NAME instead, for people to merge")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "merge, and push nothing")
-	by := bindActor(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, state, err := a.observeToWrite(cmd, *by, dryRun)
-		if err != nil {
-			return err
-		}
-		h, err := hotfixArgument(state, args[0])
-		if err != nil {
-			return err
-		}
-		step, err := promotion.PlanMergeBack(state, args[0], ownBranch)
-		if err != nil {
-			return err
-		}
-		result := mergedBack{Name: h.Name, Head: h.Head, DryRun: dryRun, Branch: step.Tag, BranchFrom: step.Commit, Next: "propagator hotfix show " + args[0]}
-		if ownBranch {
-			result.Next = "review and merge " + step.Tag
-		}
-		err = s.Execute(cmd.Context(), state, step)
-		if dryRun && errors.Is(err, errReadOnly) {
-			err = nil // it came as far as the push
-		}
-		if err != nil {
-			return conflictHint(h, state, err)
-		}
-		result.BranchTo = s.journal.moved(step.Tag).New
-		return a.print(result, result.table)
-	}
-	return cmd
-}
-
-// conflictHint adds what to type when a hotfix cannot be merged back.
-func conflictHint(h promotion.Hotfix, state *promotion.State, err error) error {
-	var refused *promotion.RefusedError
-	if !errors.As(err, &refused) || refused.Wait.Reason != promotion.HotfixConflict {
-		return err
-	}
-	return &hinted{err, fmt.Sprintf("bring it there by hand: git switch %s && git cherry-pick -x --no-merges %s..%s", state.Pipeline.Source.Branch, h.Base.Short(), h.Head.Short()) +
-		fmt.Sprintf("\nor, if it is there in another form: propagator hotfix close %s --reason '...'", h.Name)}
-}
-
-func (r mergedBack) table(w io.Writer) {
-	text := fmt.Sprintf("merged hotfix %s (%s) to %s", r.Name, r.Head.Short(), r.Branch)
-	branch := fmt.Sprintf("%s %s → %s", r.Branch, tipOrNew(r.BranchFrom), r.BranchTo.Short())
-	if r.DryRun {
-		text = fmt.Sprintf("would merge hotfix %s (%s) to %s (dry run, nothing was written)", r.Name, r.Head.Short(), r.Branch)
-		branch = fmt.Sprintf("%s (%s)", r.Branch, tipOrNew(r.BranchFrom))
-	}
-	_, _ = fmt.Fprintln(w, printable(text))
-	writeFacts(w, fact{"branch", branch})
-	_, _ = fmt.Fprintln(w, "next: "+printable(r.Next))
 }
 
 // closedHotfix is the result of hotfix close and drop.

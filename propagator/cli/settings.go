@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fleeting-taas/propagator/pkg/codehost"
 	"github.com/fleeting-taas/propagator/pkg/gates"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
@@ -28,6 +29,7 @@ type app struct {
 	git        gitremote.Flags
 	registries registryremote.Set
 	gates      gates.Set
+	hosts      codehost.Set
 	retries    int
 	output     string
 	quiet      bool
@@ -51,6 +53,7 @@ func (a *app) bind(flags *pflag.FlagSet) {
 	flags.Lookup("repository").Usage += " (default: origin of the Git checkout here)"
 	a.registries.Bind(flags)
 	a.gates.Bind(flags)
+	a.hosts.Bind(flags)
 	flags.IntVar(&a.retries, "registry-retries", 6, "how often a request to a registry that is overloaded or out of reach is repeated")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "`format` of the result: table, json, yaml")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but the result and errors")
