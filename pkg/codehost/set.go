@@ -32,6 +32,9 @@ type Set struct {
 	// on the host of the repository's URL, or belong to it (api.github.com to
 	// github.com), whatever propagator.yaml says.
 	Token string
+	// Given are tokens that were read elsewhere, by the name of the API's host; they
+	// win.
+	Given map[string]string
 	// CAFile has authorities to trust beside the system's; empty: none.
 	CAFile string
 }
@@ -88,6 +91,9 @@ func (s *Set) Opener(repository string) func(*config.Pipeline) (promotion.PullRe
 // tokenFor is the token that a server may be sent.
 func (s *Set) tokenFor(p place) Token {
 	name := p.api.Hostname()
+	if token := s.Given[name]; token != "" {
+		return Token{value: token}
+	}
 	if s.Tokens != "" && filepath.IsLocal(name) {
 		file := filepath.Join(s.Tokens, name)
 		if info, err := os.Stat(file); err == nil && !info.IsDir() {

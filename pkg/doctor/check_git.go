@@ -40,6 +40,7 @@ func checkGit(ctx context.Context, x *examination, n *notes) {
 		n.ok(subject, "%s, read with %s", plural(len(p.refs), "ref"), p.whose)
 		checkConfiguration(n, subject, p)
 		x.checkMayPush(ctx, n, subject, p)
+		x.checkHost(ctx, n, subject, p)
 	}
 	x.checkGeneratorReads(ctx, n)
 }

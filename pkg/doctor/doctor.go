@@ -142,6 +142,10 @@ type Config struct {
 	// OpenRegistries joins the credentials of a Docker configuration, or one's
 	// own when it is nil, with the endpoints.
 	OpenRegistries func(dockerConfig []byte, endpoints map[string]string) (Registries, error)
+	// CheckHost asks the server that hosts a repository whether a token is accepted
+	// and may see it; tokens are by the name of the API's host, or one's own when
+	// nil. It returns what to do about an error, too.
+	CheckHost func(ctx context.Context, repository string, host config.CodeHost, tokens map[string]string) (fix string, err error)
 	// ReadOnly leaves out the one thing that a check writes: an upload, opened
 	// in a registry and given up at once.
 	ReadOnly bool

@@ -25,6 +25,7 @@ const (
 	gitReadSecret     = "propagator-git-read" //nolint:gosec // a Secret's name: the generator's
 	caKey             = "ca.crt"
 	registriesSecret  = "propagator-registries"
+	hostTokensSecret  = "propagator-host-tokens"
 	generatorWorkload = "propagator-applicationset-generator"
 	hookWorkload      = "propagator-notifications-hook"
 	sidecarContainer  = "cmp-sidecar"

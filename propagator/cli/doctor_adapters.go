@@ -1,15 +1,19 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 
+	"github.com/fleeting-taas/propagator/pkg/codehost"
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/doctor"
 	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
+	"github.com/fleeting-taas/propagator/pkg/promotion"
 	registryremote "github.com/fleeting-taas/propagator/pkg/registry/remote"
 )
 
@@ -34,6 +38,7 @@ func (a *app) examination(o *doctorOptions) (doctor.Config, error) {
 		Log:            a.logger(),
 		OpenRepository: a.openForDoctor,
 		OpenRegistries: a.openRegistriesForDoctor,
+		CheckHost:      a.checkHost,
 	}
 	if o.repositoryGiven {
 		c.Repositories = a.git.Repositories
@@ -94,6 +99,23 @@ func (a *app) openRegistriesForDoctor(dockerConfig []byte, endpoints map[string]
 		}
 		return asked, nil
 	}, nil
+}
+
+// checkHost asks with the tokens of the cluster alone, if there are any.
+func (a *app) checkHost(ctx context.Context, repository string, host config.CodeHost, tokens map[string]string) (string, error) {
+	set := codehost.Set{Given: tokens, CAFile: a.git.CAFile}
+	if tokens == nil {
+		set.Tokens, set.Token = a.hosts.Tokens, a.variable(codehost.Variable)
+	}
+	client, err := set.Open(repository, host)
+	if err == nil {
+		err = client.MayRead(ctx)
+	}
+	var why *promotion.HostError
+	if errors.As(err, &why) {
+		return why.Fix, err
+	}
+	return "", err
 }
 
 // httpClient is for questions without credentials, and for addresses of our own
