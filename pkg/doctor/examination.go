@@ -25,7 +25,7 @@ const (
 	gitReadSecret     = "propagator-git-read" //nolint:gosec // a Secret's name: the generator's
 	caKey             = "ca.crt"
 	registriesSecret  = "propagator-registries"
-	hostTokensSecret  = "propagator-host-tokens"
+	hostTokensSecret  = "propagator-host-tokens" //nolint:gosec // a name
 	generatorWorkload = "propagator-applicationset-generator"
 	hookWorkload      = "propagator-notifications-hook"
 	sidecarContainer  = "cmp-sidecar"
