@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/hotfix"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -21,14 +22,17 @@ type Hotfix struct {
 	// Subject and Author are those of Head.
 	Subject string `json:"subject"`
 	Author  string `json:"author"`
-	// Gone: the older side was composed with it, the newer one was not. That says
-	// nothing about what is in its files: a hotfix that was merged back comes with
-	// the source branch.
-	Gone bool `json:"gone,omitempty"`
+	// Gone: the older side was composed with it, the newer one was not. A hotfix
+	// that was merged back comes with the source branch all the same: Answer says
+	// whether the newer side contains it, and Why what shows that.
+	Gone   bool          `json:"gone,omitempty"`
+	Answer hotfix.Answer `json:"answer,omitempty"`
+	Why    string        `json:"why,omitempty"`
 }
 
 // Hotfixes lists the hotfixes that one side was composed with and the other was
-// not, by name. Their last commits are fetched, without trees.
+// not, by name. Their last commits are fetched, and what is needed to find those
+// that are gone in the newer side.
 func Hotfixes(ctx context.Context, r gitrepo.Reader, from, to Side) ([]Hotfix, error) {
 	of := func(s Side) []snapshot.Hotfix {
 		if s.Snapshot.Lock == nil {
@@ -38,6 +42,7 @@ func Hotfixes(ctx context.Context, r gitrepo.Reader, from, to Side) ([]Hotfix, e
 	}
 	all := []Hotfix{}
 	var heads []gitrepo.Hash
+	recorded := map[gitrepo.Hash]snapshot.Hotfix{}
 	add := func(these, others []snapshot.Hotfix, gone bool) {
 		for _, h := range these {
 			if slices.ContainsFunc(others, func(other snapshot.Hotfix) bool { return other.Head == h.Head }) {
@@ -45,6 +50,7 @@ func Hotfixes(ctx context.Context, r gitrepo.Reader, from, to Side) ([]Hotfix, e
 			}
 			all = append(all, Hotfix{Name: h.Name, Head: h.Head, Since: h.Since.String(), Gone: gone})
 			heads = append(heads, h.Head)
+			recorded[h.Head] = h
 		}
 	}
 	add(of(to), of(from), false)
@@ -63,10 +69,33 @@ func Hotfixes(ctx context.Context, r gitrepo.Reader, from, to Side) ([]Hotfix, e
 		all[i].Subject, _, _ = strings.Cut(commit.Message, "\n")
 		all[i].Author = commit.Author.Name
 	}
+	if err := findGone(ctx, r, all, recorded, to.Snapshot); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(a, b Hotfix) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Since, b.Since), strings.Compare(string(a.Head), string(b.Head)))
 	})
 	return all, nil
+}
+
+// findGone looks for the hotfixes that are gone in the tree of the newer side.
+func findGone(ctx context.Context, r gitrepo.Reader, all []Hotfix, recorded map[gitrepo.Hash]snapshot.Hotfix, in snapshot.Snapshot) error {
+	var finder hotfix.Finder
+	for i := range all {
+		if !all[i].Gone {
+			continue
+		}
+		if err := r.Fetch(ctx, []gitrepo.Hash{in.ID}, gitrepo.FetchOptions{Depth: 1}); err != nil {
+			return fmt.Errorf("snapshot %s: %w", in.ID.Short(), err)
+		}
+		place := hotfix.Place{Name: in.Lock.Version.String(), Tree: in.Tree, Commit: in.Source}
+		found, err := finder.Find(ctx, r, snapshot.Debt{Hotfix: recorded[all[i].Head]}, place)
+		if err != nil {
+			return err
+		}
+		all[i].Answer, all[i].Why = found.Answer, found.String()
+	}
+	return nil
 }
 
 func (n Notes) hotfixes(p *page) {
@@ -77,7 +106,7 @@ func (n Notes) hotfixes(p *page) {
 	for _, h := range n.Hotfixes {
 		gone := ""
 		if h.Gone {
-			gone = ", not composed into this one"
+			gone = ", composed into the one before, and here " + Escape(h.Why)
 		}
 		p.print("- %s: %s (%s, %s, since %s%s)\n", Escape(h.Name), cmp.Or(Escape(h.Subject), "(no subject)"), cmp.Or(Escape(h.Author), "unknown"),
 			code(h.Head.Short()), number(h.Since), gone)

@@ -8,19 +8,21 @@ import (
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
+	"github.com/fleeting-taas/propagator/pkg/hotfix"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
 // TestHotfixes: a patch lists what was composed into it, and a release that was
-// captured afterwards what it was not composed with.
+// captured afterwards what it was not composed with, and whether it has it.
 func TestHotfixes(t *testing.T) {
 	t.Parallel()
 	repo := gitrepo.NewMemory("memory")
 	before := sideOf(t, repo, "v0.1.0", gitrepotest.Files{"envs/prod/a": "1"})
+	base := gitrepotest.Grow(t, repo, "refs/heads/hotfix/pay", gitrepotest.Files{"envs/prod/a": "1"})
 	head := gitrepotest.Grow(t, repo, "refs/heads/hotfix/pay", gitrepotest.Files{"envs/prod/a": "2"})
 	patch := sideOf(t, repo, "v0.1.1", gitrepotest.Files{"envs/prod/a": "2"})
 	lock := *patch.Snapshot.Lock
-	lock.Hotfixes = []snapshot.Hotfix{{Name: "pay", Base: before.Snapshot.ID, Head: head, Since: lock.Version}}
+	lock.Hotfixes = []snapshot.Hotfix{{Name: "pay", Base: base, Head: head, Since: lock.Version}}
 	patch.Snapshot.Lock = &lock
 	want := Hotfix{Name: "pay", Head: head, Since: "shop/v0.1.1", Subject: "Grow refs/heads/hotfix/pay"}
 
@@ -33,8 +35,13 @@ func TestHotfixes(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	got, err = Hotfixes(t.Context(), repo.Client(), patch, before)
-	if err != nil || len(got) != 1 || !got[0].Gone {
+	if err != nil || len(got) != 1 || !got[0].Gone || got[0].Answer != hotfix.Missing || got[0].Why != "missing: it would change envs/prod/a" {
 		t.Errorf("the other way: %+v, %v", got, err)
+	}
+	merged := sideOf(t, repo, "v0.2.0", gitrepotest.Files{"envs/prod/a": "2", "envs/prod/b": "new"})
+	got, err = Hotfixes(t.Context(), repo.Client(), patch, merged)
+	if err != nil || len(got) != 1 || !got[0].Gone || got[0].Answer != hotfix.Contained || got[0].Why != "contained (merge is empty)" {
+		t.Errorf("merged back: %+v, %v", got, err)
 	}
 	if got, err := Hotfixes(t.Context(), repo.Client(), patch, patch); err != nil || got == nil || len(got) != 0 {
 		t.Errorf("nothing changed, and there is %+v (%v)", got, err)

@@ -94,7 +94,7 @@ func (d *difference) hotfixTable(w io.Writer) {
 	for _, h := range d.Hotfixes {
 		change := "composed"
 		if h.Gone {
-			change = "not composed"
+			change = string(h.Answer) // in what is compared with
 		}
 		rows = append(rows, []string{change, printable(h.Name), h.Head.Short(), h.Since, printable(h.Author), printable(h.Subject)})
 	}
