@@ -20,7 +20,8 @@ const (
 	PhaseValidated Phase = "validated"
 	// PhaseReleased: it was deployed and healthy in every environment after that one.
 	PhaseReleased Phase = "released"
-	// PhaseRejected: somebody rejected it, or the environment was rolled back from it.
+	// PhaseRejected: somebody rejected it, or the environment was rolled back from it;
+	// or so in another one, which keeps it out of one that comes after.
 	PhaseRejected Phase = "rejected"
 	// PhaseSuperseded: something newer took its place before it was released.
 	PhaseSuperseded Phase = "superseded"
@@ -64,9 +65,13 @@ func (s *State) phase(e Environment, version snapshot.Version) (Phase, []string)
 		if after.refused(version) {
 			return PhaseRejected, nil
 		}
-		if !after.reached(version) {
-			missing = append(missing, name)
+		if after.reached(version) {
+			continue
 		}
+		if s.refusedBefore(after, version) != "" {
+			return PhaseRejected, nil // it will not come there
+		}
+		missing = append(missing, name)
 	}
 	proven := e.proven(version)
 	current := e.Current().Snapshot

@@ -125,6 +125,11 @@ func TestRefusedFarBefore(t *testing.T) {
 		}
 		_, err := PlanRequest(state, request)
 		mustContain(t, err, "REJECTED", "stage was rolled back from it")
+		// It will not come to prod, so uat does not keep it for that.
+		uat, _ := state.Environment("uat")
+		if phase, _ := state.phase(uat, first); phase != PhaseRejected {
+			t.Errorf("in uat the release is %s", phase)
+		}
 	})
 }
 
