@@ -39,7 +39,8 @@ func (e *Engine) Contains(ctx context.Context, s *State, d snapshot.Debt, in sna
 // contained is find; where that does not know, because the same lines were
 // changed, it asks the hotfixes that were made on top of this one. If all that
 // changed from the base of this one to the head of such a one is in the place,
-// the place has gone on from this one the way they did.
+// the place has gone on from this one the way they did. One that takes this one
+// back shows nothing.
 func (e *Engine) contained(ctx context.Context, s *State, d snapshot.Debt, in hotfix.Place) (hotfix.Containment, error) {
 	found, err := e.find(ctx, d, in)
 	if err != nil || found.Answer != hotfix.Unknown {
@@ -55,14 +56,35 @@ func (e *Engine) contained(ctx context.Context, s *State, d snapshot.Debt, in ho
 			return found, err
 		}
 		// What the history says is about the later one alone.
-		if later.Answer == hotfix.Contained && later.Evidence == hotfix.MergeIsEmpty && later.Commit == "" {
+		if later.Answer != hotfix.Contained || later.Evidence != hotfix.MergeIsEmpty || later.Commit != "" {
+			continue
+		}
+		has, err := e.hasGoneOnFrom(ctx, h, d)
+		if err != nil {
+			return found, err
+		}
+		if has {
 			return hotfix.Containment{Answer: hotfix.Contained, Evidence: hotfix.Followed, Commit: h.Head}, nil
 		}
 	}
 	return found, nil
 }
 
-// follows reports whether the hotfix was made on top of another.
+// hasGoneOnFrom reports whether the other hotfix is in the tree of this one's head,
+// or was changed there on top of it.
+func (e *Engine) hasGoneOnFrom(ctx context.Context, h Hotfix, d snapshot.Debt) (bool, error) {
+	if err := e.fetchHotfixes(ctx, []snapshot.Hotfix{h.Hotfix}); err != nil {
+		return false, err
+	}
+	head, err := gitrepo.ReadCommit(e.Repo, h.Head)
+	if err != nil {
+		return false, err
+	}
+	found, err := e.find(ctx, d, hotfix.Place{Name: h.Ref(), Tree: head.Tree, Commit: h.Head})
+	return err == nil && found.Answer == hotfix.Contained, err
+}
+
+// follows reports whether the hotfix may have been made on top of another.
 func (h Hotfix) follows(d snapshot.Debt) bool {
 	if h.Fault != "" || h.Head == d.Head || h.Base == "" {
 		return false

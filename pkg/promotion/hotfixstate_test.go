@@ -222,3 +222,27 @@ func TestPlanFromGit(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func peopleConfiguration() string { return peopleRelease[config.File] }
+
+// TestHotfixTakenBack: a hotfix that takes an earlier one back changes nothing
+// together with it, which is in every place. That shows nothing about the earlier
+// one: somebody has to say that it is not wanted.
+func TestHotfixTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	for _, tag := range []string{"v1-a", "v2"} {
+		s.push("orders", tag)
+	}
+	s.run()
+	const file = "envs/prod/orders/deployment.yaml"
+	before := s.show("refs/heads/main", file)
+	s.cut("first", "prod")
+	s.fix("first", gitrepotest.Files{file: deployment("orders", "dev.example/shop/orders:v1-a")})
+	s.run()
+	s.runs("prod", "shop/v0.1.1")
+	s.cut("second", "prod")
+	s.fix("second", gitrepotest.Files{file: before})
+	s.commit(gitrepotest.Files{file: deployment("orders", "dev.example/shop/orders:v2")})
+	if in := s.hotfix("first").In[0]; in.Answer != hotfix.Unknown {
+		t.Errorf("main has gone on from what was before both, and it is %s", in.Containment)
+	}
+}
