@@ -13,10 +13,12 @@ import (
 )
 
 // Bounds of what is looked at where the trees alone do not tell: generations of
-// the place's history, and commits in it whose change is compared.
+// the place's history, commits in it whose change is compared, and commits before
+// the hotfix whose lines are remembered.
 const (
 	historyLimit = 2048
 	patchLimit   = 1024
+	beforeLimit  = 64
 )
 
 // search looks for the hotfix in the history of a place.
@@ -66,9 +68,10 @@ type chronicle struct {
 	commits map[gitrepo.Hash]gitrepo.Commit
 	// order has those that are no merges, newest first.
 	order []gitrepo.Hash
-	// What messages say: the newest commit that brings the hotfix of a head, that
-	// was picked from a commit, that reverts one.
-	brought, picked, reverted map[gitrepo.Hash]gitrepo.Hash
+	// What messages say: the commits that bring the hotfix of a head, oldest first,
+	// and the newest that was picked from a commit, and that reverts one.
+	brought          map[gitrepo.Hash][]gitrepo.Hash
+	picked, reverted map[gitrepo.Hash]gitrepo.Hash
 }
 
 // of fetches and reads the history of a commit.
@@ -105,7 +108,7 @@ var (
 func newChronicle(commits map[gitrepo.Hash]gitrepo.Commit) *chronicle {
 	c := &chronicle{
 		commits: commits,
-		brought: map[gitrepo.Hash]gitrepo.Hash{}, picked: map[gitrepo.Hash]gitrepo.Hash{}, reverted: map[gitrepo.Hash]gitrepo.Hash{},
+		brought: map[gitrepo.Hash][]gitrepo.Hash{}, picked: map[gitrepo.Hash]gitrepo.Hash{}, reverted: map[gitrepo.Hash]gitrepo.Hash{},
 	}
 	for id, commit := range commits {
 		if len(goesOnFrom(commit)) == 1 {
@@ -121,7 +124,7 @@ func newChronicle(commits map[gitrepo.Hash]gitrepo.Commit) *chronicle {
 	for _, id := range slices.Backward(c.order) {
 		message := commits[id].Message
 		for _, h := range snapshot.Mentioned(message) {
-			c.brought[h.Head] = id
+			c.brought[h.Head] = append(c.brought[h.Head], id)
 		}
 		for _, match := range pickedLine.FindAllStringSubmatch(message, -1) {
 			c.picked[gitrepo.Hash(match[1])] = id
@@ -151,7 +154,7 @@ func (f *Finder) climbed(ctx context.Context, r gitrepo.Reader, d snapshot.Debt,
 	if err != nil {
 		return err
 	}
-	mention, err := past.mention(r, d)
+	mentions, err := past.mentions(r, d)
 	if err != nil {
 		return err
 	}
@@ -160,8 +163,11 @@ func (f *Finder) climbed(ctx context.Context, r gitrepo.Reader, d snapshot.Debt,
 		return err
 	}
 	up := climb{
-		ctx: ctx, r: r, d: d, base: base, head: head, past: past, before: before, mention: mention, files: filesOf(changes),
+		ctx: ctx, r: r, d: d, base: base, head: head, past: past, before: before, mentions: mentions, files: filesOf(changes),
 		order: ids, fetched: map[gitrepo.Hash]bool{}, merges: map[string]state{}, lost: map[string]bool{},
+	}
+	if err := up.remember(); err != nil {
+		return err
 	}
 	evidence, commit, err := up.onTop(in.Commit)
 	if err == nil && evidence != "" {
@@ -177,22 +183,22 @@ func (c *chronicle) testimony(r gitrepo.Objects, d snapshot.Debt) (Evidence, git
 			return Ancestor, id, nil
 		}
 	}
-	id, err := c.mention(r, d)
-	if err != nil || id == "" {
+	ids, err := c.mentions(r, d)
+	if err != nil || len(ids) == 0 {
 		return "", "", err
 	}
-	return Mention, id, nil
+	return Mention, ids[len(ids)-1], nil
 }
 
-// mention returns the newest commit that says it brings a hotfix, or the last of
-// those that were picked from each of its commits; empty when there is none.
-func (c *chronicle) mention(r gitrepo.Objects, d snapshot.Debt) (gitrepo.Hash, error) {
-	if id, ok := c.brought[d.Head]; ok {
-		return id, nil
+// mentions returns the commits that say they bring a hotfix, oldest first, or the
+// last of those that were picked from each of its commits.
+func (c *chronicle) mentions(r gitrepo.Objects, d snapshot.Debt) ([]gitrepo.Hash, error) {
+	if ids := c.brought[d.Head]; len(ids) > 0 {
+		return ids, nil
 	}
 	_, visited, complete, err := walk(r, d.Head, Known{d.Base: {}})
 	if err != nil || !complete {
-		return "", err
+		return nil, err
 	}
 	// Every commit of the branch was picked: the newest of the picks is the one
 	// with which it was there.
@@ -203,13 +209,16 @@ func (c *chronicle) mention(r gitrepo.Objects, d snapshot.Debt) (gitrepo.Hash, e
 			continue // a merge is not picked
 		}
 		if !ok {
-			return "", nil
+			return nil, nil
 		}
 		if newest == "" || c.commits[pick].Committer.When.After(c.commits[newest].Committer.When) {
 			newest = pick
 		}
 	}
-	return newest, nil
+	if newest == "" {
+		return nil, nil
+	}
+	return []gitrepo.Hash{newest}, nil
 }
 
 // reverts returns the commit that says it takes back a hotfix, or what brought

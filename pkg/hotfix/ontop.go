@@ -31,24 +31,25 @@ type climb struct {
 	head   gitrepo.Hash
 	past   *chronicle
 	before map[gitrepo.Hash]gitrepo.Commit
-	// mention is the commit that says it brings the hotfix, files what that changes.
-	mention gitrepo.Hash
-	files   []string
+	// mentions are the commits that say they bring the hotfix, files what that changes.
+	mentions []gitrepo.Hash
+	files    []string
 
 	// order is what will be asked for next: the history, newest first; fetched is
 	// how much of it was.
 	order   []gitrepo.Hash
 	fetched map[gitrepo.Hash]bool
 	merges  map[string]state // by what the tree has of the hotfix's files
-	// lost is what commits without the hotfix have in the place of its lines.
+	// lost is what commits without the hotfix have in the place of its lines, place by
+	// place: a tree may put some of them back, and have the others.
 	lost map[string]bool
 }
 
 // state is what merging the hotfix into one commit comes to.
 type state struct {
 	step
-	// ours is what the commit has where it conflicts.
-	ours string
+	// ours is what the commit has where it conflicts, a piece for each conflict.
+	ours []string
 }
 
 // step is the kind of a [state].
@@ -68,6 +69,36 @@ const fetchAtOnce = 256
 type witness struct {
 	Evidence
 	commit gitrepo.Hash
+}
+
+// remember reads what the newest commits before the hotfix have in the place of its
+// lines: one that was made on an earlier hotfix may be taken back together with
+// that one.
+func (c *climb) remember() error {
+	var ids []gitrepo.Hash
+	seen := map[gitrepo.Hash]bool{}
+	for queue := []gitrepo.Hash{c.d.Base}; len(queue) > 0 && len(ids) < beforeLimit; queue = queue[1:] {
+		id := queue[0]
+		commit, ok := c.before[id]
+		if !ok || seen[id] {
+			continue
+		}
+		seen[id] = true
+		ids = append(ids, id)
+		queue = append(queue, goesOnFrom(commit)...)
+	}
+	if err := c.r.Fetch(c.ctx, ids, gitrepo.FetchOptions{Depth: 1}); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		c.fetched[id] = true
+		is, err := c.merge(id, c.before[id].Tree)
+		if err != nil {
+			return err
+		}
+		c.lose(is)
+	}
+	return nil
 }
 
 // onTop returns the commit that has the hotfix and that the place has gone on
@@ -121,18 +152,18 @@ func (c *climb) self(id gitrepo.Hash, parents []gitrepo.Hash, known map[gitrepo.
 	switch {
 	case id == c.d.In:
 		// Proven before, by whatever there was: its lines are on top of the hotfix.
-		delete(c.lost, is.ours)
+		c.keep(is)
 		return witness{Ancestor, id}, nil
 	case old:
-	case id == c.mention:
+	case slices.Contains(c.mentions, id):
 		// Who says so means the lines as they are, whatever they were before.
-		delete(c.lost, is.ours)
+		c.keep(is)
 		return witness{Mention, id}, nil
 	case is.step == whole:
 		return witness{MergeIsEmpty, id}, nil
 	case c.merged(commit):
 		return witness{Ancestor, c.d.Head}, nil
-	case c.lost[is.ours]:
+	case c.hasPutBack(is):
 		// What was there before the hotfix came is there again.
 	default:
 		for _, parent := range parents {
@@ -147,8 +178,28 @@ func (c *climb) self(id gitrepo.Hash, parents []gitrepo.Hash, known map[gitrepo.
 			return known[parent], nil
 		}
 	}
-	c.lost[is.ours] = true
+	c.lose(is)
 	return witness{}, nil
+}
+
+// lose says that what a commit has is there without the hotfix.
+func (c *climb) lose(is state) {
+	for _, piece := range is.ours {
+		c.lost[piece] = true
+	}
+}
+
+// keep says that what a commit has is on top of the hotfix, whatever it was before.
+func (c *climb) keep(is state) {
+	for _, piece := range is.ours {
+		delete(c.lost, piece)
+	}
+}
+
+// hasPutBack reports whether some of what a commit has is what was there without
+// the hotfix.
+func (c *climb) hasPutBack(is state) bool {
+	return slices.ContainsFunc(is.ours, func(piece string) bool { return c.lost[piece] })
 }
 
 // merged reports whether a composition has another hotfix into which somebody has
@@ -167,6 +218,26 @@ func (c *climb) merged(composition gitrepo.Commit) bool {
 		_, had := without[c.d.Head]
 		return err == nil && has && !had
 	})
+}
+
+// Merges reports whether one of a hotfix's own commits is a merge with another
+// commit: somebody has decided what becomes of the lines that both change. The
+// hotfix must have been fetched.
+func Merges(r gitrepo.Objects, h snapshot.Hotfix, other gitrepo.Hash) (bool, error) {
+	_, commits, _, err := walk(r, h.Head, Known{h.Base: {}})
+	if err != nil {
+		return false, err
+	}
+	for _, id := range commits {
+		commit, err := gitrepo.ReadCommit(r, id)
+		if err != nil {
+			return false, err
+		}
+		if len(commit.Parents) > 1 && slices.Contains(commit.Parents, other) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // takenBack reports whether one of the hotfixes of a composition begins with the
@@ -254,22 +325,22 @@ func filesOf(changes []merge.Change) []string {
 	return files
 }
 
-// has says what a tree has where it conflicts: the lines, or the whole file where
-// a conflict is not about lines.
-func (c *climb) has(tree gitrepo.Hash, conflicts []merge.Conflict) (string, error) {
-	var text strings.Builder
+// has says what a tree has where it conflicts, conflict by conflict: the lines, or
+// the whole file where a conflict is not about lines.
+func (c *climb) has(tree gitrepo.Hash, conflicts []merge.Conflict) ([]string, error) {
+	var pieces []string
 	for _, conflict := range conflicts {
-		fmt.Fprintf(&text, "%q %q\n", conflict.Path, conflict.Ours.Lines)
-		if conflict.Ours.First > 0 {
-			continue
+		piece := fmt.Sprintf("%q %q", conflict.Path, conflict.Ours.Lines)
+		if conflict.Ours.First == 0 {
+			entry, err := gitrepo.Lookup(c.r, tree, conflict.Path)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			piece += fmt.Sprintf(" %s %s", entry.Mode, entry.ID)
 		}
-		entry, err := gitrepo.Lookup(c.r, tree, conflict.Path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		fmt.Fprintf(&text, "%s %s\n", entry.Mode, entry.ID)
+		pieces = append(pieces, piece)
 	}
-	return text.String(), nil
+	return pieces, nil
 }
 
 // lacks reports whether a merge would change something besides conflicts.

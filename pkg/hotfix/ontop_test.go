@@ -96,6 +96,13 @@ func TestOnTop(t *testing.T) {
 			s.commit("said", snapshot.BackMerge(s.debt("h", "base", "head").Hotfix, "it is in there"), gitrepotest.Files{"b.txt": "b\n"}, "other")
 			s.commit("place", "go on", gitrepotest.Files{"b.txt": "c\n"}, "said")
 		}, hotfix.Contained},
+		"said to be in the lines as they were, and elsewhere again": {func(s *story) {
+			h := s.debt("h", "base", "head")
+			s.commit("said", snapshot.BackMerge(h.Hotfix, "it is there"), one("better"), "base")
+			s.commit("later", "go on", gitrepotest.Files{"b.txt": "b\n"}, "base")
+			s.commit("again", compose(h), one("fixed"), "later", "head")
+			s.commit("place", "merge", one("better"), "said", "again")
+		}, hotfix.Contained},
 		"merged, and the conflict resolved": {func(s *story) {
 			s.commit("other", "something else", one("other"), "base")
 			s.commit("place", "merge", one("other and fixed"), "other", "head")
@@ -138,6 +145,33 @@ func TestPartReverted(t *testing.T) {
 	s.commit("merged2", "merge", gitrepotest.Files{"c.txt": "one\n2\n3\n4\nfive\n"}, "base", "head2")
 	s.commit("place2", "go on", gitrepotest.Files{"c.txt": "uno\n2\n3\n4\n5\n"}, "merged2")
 	s.expect(s.debt("h2", "base", "head2"), "place2", hotfix.Reverted)
+}
+
+// TestGoneBack: a fix was made on top of another one, and a place that had both
+// went back to what was there before them, or did so in one of its lines.
+func TestGoneBack(t *testing.T) {
+	t.Parallel()
+	both := func(a, b string) gitrepotest.Files {
+		return gitrepotest.Files{"a.txt": a + "\n", "b.txt": b + "\n"}
+	}
+	for name, tt := range map[string]struct {
+		place gitrepotest.Files
+		want  hotfix.Answer
+	}{
+		"of all lines": {both("old", "old"), hotfix.Reverted},
+		"of one line":  {both("old", "second"), hotfix.Reverted},
+		"of another":   {both("better", "old"), hotfix.Reverted},
+		"of none":      {both("better", "better"), hotfix.Contained},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tell(t, both("old", "old"))
+			s.commit("first", "fix", both("first", "first"), "base")
+			s.commit("second", "fix", both("second", "second"), "first")
+			s.commit("place", "go on", tt.place, "second")
+			s.expect(s.debt("h", "first", "second"), "place", tt.want)
+		})
+	}
 }
 
 // TestStackedComposition: of a hotfix that was made on top of another, a

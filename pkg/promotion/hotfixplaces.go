@@ -71,7 +71,8 @@ func (e *Engine) contained(ctx context.Context, s *State, d snapshot.Debt, in ho
 }
 
 // hasGoneOnFrom reports whether the other hotfix is in the tree of this one's head,
-// or was changed there on top of it.
+// was changed there on top of it, or was merged into the branch by somebody who
+// decided what becomes of the lines that both change.
 func (e *Engine) hasGoneOnFrom(ctx context.Context, h Hotfix, d snapshot.Debt) (bool, error) {
 	if err := e.fetchHotfixes(ctx, []snapshot.Hotfix{h.Hotfix}); err != nil {
 		return false, err
@@ -81,7 +82,13 @@ func (e *Engine) hasGoneOnFrom(ctx context.Context, h Hotfix, d snapshot.Debt) (
 		return false, err
 	}
 	found, err := e.find(ctx, d, hotfix.Place{Name: h.Ref(), Tree: head.Tree, Commit: h.Head})
-	return err == nil && found.Answer == hotfix.Contained, err
+	if err != nil || found.Answer == hotfix.Contained {
+		return err == nil, err
+	}
+	if len(found.Conflicts) == 0 || len(found.Changes) > 0 {
+		return false, nil
+	}
+	return hotfix.Merges(e.Repo, h.Hotfix, d.Head)
 }
 
 // follows reports whether the hotfix may have been made on top of another.

@@ -19,7 +19,7 @@ var (
 	historiesFlag = flag.Int("histories", 200, "how many histories to play")
 	firstFlag     = flag.Uint64("first", 1, "the seed of the first history")
 	shrinkFlag    = flag.Bool("shrink", true, "look for the shortest history that fails in the same way")
-	traceFlag     = flag.Bool("trace", false, "print everything that happens; of use with -seed")
+	eventsFlag     = flag.Bool("events", false, "print everything that happens; of use with -seed")
 )
 
 // maxFailures is how many histories may fail before a run ends.
@@ -67,7 +67,7 @@ func play(t *testing.T, seed uint64, o options) outcome {
 func TestHistories(t *testing.T) {
 	if *seedFlag != 0 {
 		var trace func(string)
-		if *traceFlag {
+		if *eventsFlag {
 			trace = func(line string) { t.Log(line) }
 		}
 		if result := play(t, *seedFlag, options{trace: trace}); result.broken != "" {
@@ -125,7 +125,7 @@ func TestReplay(t *testing.T) {
 // report says how to see a failure again, and the shortest history that has it.
 func report(t *testing.T, seed uint64, result outcome) string {
 	t.Helper()
-	text := fmt.Sprintf("seed %d: %s\nreplay: go test ./pkg/promotion/history -run TestHistories -seed=%d -trace -v", seed, result.broken, seed)
+	text := fmt.Sprintf("seed %d: %s\nreplay: go test ./pkg/promotion/history -run TestHistories -seed=%d -events -v", seed, result.broken, seed)
 	if !*shrinkFlag {
 		return text
 	}

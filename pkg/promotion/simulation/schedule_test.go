@@ -18,7 +18,7 @@ var (
 	schedulesFlag = flag.Int("schedules", defaultSchedules, "how many schedules to play")
 	firstFlag     = flag.Uint64("first", 1, "the seed of the first schedule")
 	shrinkFlag    = flag.Bool("shrink", true, "look for the shortest schedule that fails in the same way")
-	traceFlag     = flag.Bool("trace", false, "print every event; of use with -seed")
+	eventsFlag     = flag.Bool("events", false, "print every event; of use with -seed")
 )
 
 // defaultSchedules is what a plain test run plays, some 20 s of one core.
@@ -53,7 +53,7 @@ func play(t *testing.T, seed uint64, o options) outcome {
 func TestSchedules(t *testing.T) {
 	if *seedFlag != 0 {
 		var trace func(string)
-		if *traceFlag {
+		if *eventsFlag {
 			trace = func(line string) { t.Log(line) }
 		}
 		result := play(t, *seedFlag, options{trace: trace})
@@ -154,7 +154,7 @@ func report(t *testing.T, seed uint64, o options, result outcome) string {
 		return fmt.Sprintf("seed %d, step %d: %s", seed, result.step, result.broken)
 	}
 	o, lines := shrink(t, seed, o, result)
-	return fmt.Sprintf("seed %d, step %d: %s\nreplay: go test ./pkg/promotion/simulation -run TestSchedules -seed=%d -trace\nthe shortest schedule found, %d of %d steps:\n%s",
+	return fmt.Sprintf("seed %d, step %d: %s\nreplay: go test ./pkg/promotion/simulation -run TestSchedules -seed=%d -events\nthe shortest schedule found, %d of %d steps:\n%s",
 		seed, result.step, result.broken, seed, o.limit-len(o.drop), result.steps, strings.Join(lines, "\n"))
 }
 
