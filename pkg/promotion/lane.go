@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
+	"github.com/fleeting-taas/propagator/pkg/gate"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -14,19 +15,27 @@ import (
 // the later one has it. Nothing but the ledger says that it is in the lane: its
 // last promotion went to a lower version.
 
-// lane is the patch that an environment takes although it runs something newer;
-// zero when there is none.
+// lane is the patch that an environment takes although it runs something newer: of
+// those that a later environment wants the newest that the environments before have
+// proven, or the newest at all while they have proven none. It is zero when there
+// is none.
 func (s *State) lane(e Environment) snapshot.Version {
 	var lane snapshot.Version
 	current := e.Current().Snapshot
 	for _, version := range s.Versions() {
-		if version.Patch == 0 || version.Compare(current) >= 0 || e.refused(version) || version.Compare(lane) < 0 {
+		if version.Patch == 0 || version.Compare(current) >= 0 || version.SameLine(current) || e.refused(version) {
 			continue
 		}
 		if _, proven := e.evidence(version); proven {
 			continue
 		}
-		if slices.ContainsFunc(s.after(e), func(later Environment) bool { return later.wants(version) && s.comesTo(later, version) }) {
+		if !slices.ContainsFunc(s.after(e), func(later Environment) bool { return later.wants(version) && s.comesTo(later, version) }) {
+			continue
+		}
+		if checkEvidence(s, e, version, automation).Result == gate.Pass {
+			return version
+		}
+		if lane.IsZero() {
 			lane = version
 		}
 	}

@@ -19,7 +19,7 @@ var (
 	historiesFlag = flag.Int("histories", 200, "how many histories to play")
 	firstFlag     = flag.Uint64("first", 1, "the seed of the first history")
 	shrinkFlag    = flag.Bool("shrink", true, "look for the shortest history that fails in the same way")
-	eventsFlag     = flag.Bool("events", false, "print everything that happens; of use with -seed")
+	eventsFlag    = flag.Bool("events", false, "print everything that happens; of use with -seed")
 )
 
 // maxFailures is how many histories may fail before a run ends.

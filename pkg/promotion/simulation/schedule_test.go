@@ -18,7 +18,7 @@ var (
 	schedulesFlag = flag.Int("schedules", defaultSchedules, "how many schedules to play")
 	firstFlag     = flag.Uint64("first", 1, "the seed of the first schedule")
 	shrinkFlag    = flag.Bool("shrink", true, "look for the shortest schedule that fails in the same way")
-	eventsFlag     = flag.Bool("events", false, "print every event; of use with -seed")
+	eventsFlag    = flag.Bool("events", false, "print every event; of use with -seed")
 )
 
 // defaultSchedules is what a plain test run plays, some 20 s of one core.
