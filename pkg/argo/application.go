@@ -10,6 +10,9 @@ import (
 	"github.com/argoproj/argo-cd/v2/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/gitops-engine/pkg/health"
 	synccommon "github.com/argoproj/gitops-engine/pkg/sync/common"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
@@ -23,23 +26,108 @@ const (
 	LabelApplication = "propagator.dev/application"
 )
 
-// decode reads the fields of an Application that the success rule needs. Left
-// out (ok is false) are multi-source Applications, because no single revision
-// says what they run, and those that are being deleted, whose last state proves
-// nothing any more.
-func decode(raw []byte) (a promotion.Application, ok bool, err error) {
-	var app v1alpha1.Application
+// application has the fields of an Application that the success rule needs, and
+// no others: Applications are read at every look, and most of one is its history
+// and what Argo CD did with each resource.
+type application struct {
+	Metadata struct {
+		Name              string            `json:"name"`
+		Namespace         string            `json:"namespace"`
+		Labels            map[string]string `json:"labels"`
+		DeletionTimestamp *metav1.Time      `json:"deletionTimestamp"`
+	} `json:"metadata"`
+	Spec struct {
+		Source      *source    `json:"source"`
+		Sources     []struct{} `json:"sources"`
+		Destination struct {
+			Name      string `json:"name"`
+			Server    string `json:"server"`
+			Namespace string `json:"namespace"`
+		} `json:"destination"`
+	} `json:"spec"`
+	Status status `json:"status"`
+}
+
+type status struct {
+	Sync struct {
+		Status   v1alpha1.SyncStatusCode `json:"status"`
+		Revision string                  `json:"revision"`
+	} `json:"sync"`
+	Health struct {
+		Status             health.HealthStatusCode `json:"status"`
+		Message            string                  `json:"message"`
+		LastTransitionTime *metav1.Time            `json:"lastTransitionTime"`
+	} `json:"health"`
+	ReconciledAt   *metav1.Time                    `json:"reconciledAt"`
+	Conditions     []v1alpha1.ApplicationCondition `json:"conditions"`
+	Resources      []resourceStatus                `json:"resources"`
+	OperationState *operation                      `json:"operationState"`
+}
+
+type source struct {
+	RepoURL        string `json:"repoURL"`
+	Path           string `json:"path"`
+	TargetRevision string `json:"targetRevision"`
+}
+
+type resourceStatus struct {
+	Group     string `json:"group"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Health    *struct {
+		Status  health.HealthStatusCode `json:"status"`
+		Message string                  `json:"message"`
+	} `json:"health"`
+}
+
+type operation struct {
+	Phase      synccommon.OperationPhase `json:"phase"`
+	Message    string                    `json:"message"`
+	FinishedAt *metav1.Time              `json:"finishedAt"`
+	Operation  struct {
+		Sync *struct {
+			Revision  string     `json:"revision"`
+			Resources []struct{} `json:"resources"`
+			DryRun    bool       `json:"dryRun"`
+		} `json:"sync"`
+		InitiatedBy v1alpha1.OperationInitiator `json:"initiatedBy"`
+	} `json:"operation"`
+	SyncResult *struct {
+		Revision string `json:"revision"`
+		Source   source `json:"source"`
+	} `json:"syncResult"`
+}
+
+// decode reads an Application; see [application.read].
+func decode(raw []byte) (promotion.Application, bool, error) {
+	var app application
 	if err := json.Unmarshal(raw, &app); err != nil {
-		return a, false, err
+		return promotion.Application{}, false, err
 	}
-	if app.Spec.Source == nil || len(app.Spec.Sources) > 0 || app.DeletionTimestamp != nil {
-		return a, false, nil
+	read, ok := app.read()
+	return read, ok, nil
+}
+
+// convert is an Application out of an object that was decoded already.
+func convert(object *unstructured.Unstructured) (application, error) {
+	var app application
+	err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &app)
+	return app, err
+}
+
+// read is what the engine knows of an Application. Left out (ok is false) are
+// multi-source Applications, because no single revision says what they run, and
+// those that are being deleted, whose last state proves nothing any more.
+func (app *application) read() (a promotion.Application, ok bool) {
+	if app.Spec.Source == nil || len(app.Spec.Sources) > 0 || app.Metadata.DeletionTimestamp != nil {
+		return a, false
 	}
 	a = promotion.Application{
-		Namespace:        app.Namespace,
-		Name:             app.Name,
-		Environment:      app.Labels[LabelEnvironment],
-		Application:      app.Labels[LabelApplication],
+		Namespace:        app.Metadata.Namespace,
+		Name:             app.Metadata.Name,
+		Environment:      app.Metadata.Labels[LabelEnvironment],
+		Application:      app.Metadata.Labels[LabelApplication],
 		RepoURL:          app.Spec.Source.RepoURL,
 		Path:             app.Spec.Source.Path,
 		TargetRevision:   app.Spec.Source.TargetRevision,
@@ -62,8 +150,8 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 	}
 	if operation := app.Status.OperationState; operation != nil {
 		a.Phase, a.Message = string(operation.Phase), operation.Message
-		a.FinishedAt = finished(operation)
-		a.RetryOf = retryOf(operation)
+		a.FinishedAt = operation.finished()
+		a.RetryOf = operation.retryOf()
 		if sync := operation.Operation.Sync; sync != nil {
 			// When Argo CD itself names resources it heals drift, which it does
 			// only after a sync of the same revision has succeeded. It is no
@@ -77,22 +165,22 @@ func decode(raw []byte) (a promotion.Application, ok bool, err error) {
 			a.SyncedTarget = result.Source.TargetRevision
 		}
 	}
-	return a, true, nil
+	return a, true
 }
 
-func finished(operation *v1alpha1.OperationState) time.Time {
-	if operation.FinishedAt == nil {
+func (o *operation) finished() time.Time {
+	if o.FinishedAt == nil {
 		return time.Time{}
 	}
-	return operation.FinishedAt.Time
+	return o.FinishedAt.Time
 }
 
 // retryOf is the revision of an automated operation that failed and waits for
 // its next try, which shows in an end beside a phase that has none. One that
 // would take the newest revision then (retry.refresh) has none.
-func retryOf(operation *v1alpha1.OperationState) gitrepo.Hash {
-	sync := operation.Operation.Sync
-	if sync == nil || operation.Phase != synccommon.OperationRunning || operation.FinishedAt == nil || !operation.Operation.InitiatedBy.Automated {
+func (o *operation) retryOf() gitrepo.Hash {
+	sync := o.Operation.Sync
+	if sync == nil || o.Phase != synccommon.OperationRunning || o.FinishedAt == nil || !o.Operation.InitiatedBy.Automated {
 		return ""
 	}
 	return gitrepo.Hash(sync.Revision)
@@ -113,7 +201,7 @@ func compareError(conditions []v1alpha1.ApplicationCondition) (found, cached boo
 
 // unhealthy is what Argo CD says about the first resource that is not healthy.
 // Its newer versions keep that of the whole only.
-func unhealthy(status v1alpha1.ApplicationStatus) string {
+func unhealthy(status status) string {
 	for _, r := range status.Resources {
 		if h := r.Health; h != nil && h.Message != "" && h.Status != health.HealthStatusHealthy {
 			return r.Kind + " " + r.Name + ": " + h.Message
@@ -148,7 +236,7 @@ func fault(conditions []v1alpha1.ApplicationCondition) string {
 // workloads are the managed resources that can have Pods: those of the built-in
 // groups that do, and everything from elsewhere, for Pods also belong to
 // operators' own kinds.
-func workloads(resources []v1alpha1.ResourceStatus, namespace string) []promotion.Workload {
+func workloads(resources []resourceStatus, namespace string) []promotion.Workload {
 	var found []promotion.Workload
 	for _, r := range resources {
 		switch {

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -34,7 +36,9 @@ const pageSize = 200
 // an Application again. It is safe for
 // concurrent use.
 type Client struct {
-	kube      dynamic.Interface
+	kube dynamic.Interface
+	// raw gives what the API server says as it comes.
+	raw       rest.Interface
 	namespace string
 	now       func() time.Time
 
@@ -45,9 +49,10 @@ type Client struct {
 var _ promotion.Applications = (*Client)(nil)
 
 // New makes a client for the Applications of one namespace, usually argocd;
-// "" means all namespaces.
-func New(kube dynamic.Interface, namespace string) *Client {
-	return &Client{kube: kube, namespace: namespace, now: time.Now, unseen: map[string]refusal{}}
+// "" means all namespaces. Both clients are of the same API server; raw lists
+// Applications, kube does all else.
+func New(kube dynamic.Interface, raw rest.Interface, namespace string) *Client {
+	return &Client{kube: kube, raw: raw, namespace: namespace, now: time.Now, unseen: map[string]refusal{}}
 }
 
 // Connect makes a client from a kubeconfig file, or, when it is empty, from
@@ -57,11 +62,34 @@ func Connect(kubeconfig, namespace string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	kube, err := dynamic.NewForConfig(config)
+	return newClient(config, namespace)
+}
+
+func newClient(config *rest.Config, namespace string) (*Client, error) {
+	// One client below both, with one connection.
+	below, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	return New(kube, namespace), nil
+	kube, err := dynamic.NewForConfigAndClient(config, below)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	config = rest.CopyConfig(config)
+	config.APIPath, config.GroupVersion = "/apis", new(applications.GroupVersion())
+	config.NegotiatedSerializer = serializer.NewCodecFactory(errorScheme()).WithoutConversion()
+	raw, err := rest.RESTClientForConfigAndClient(config, below)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	return New(kube, raw, namespace), nil
+}
+
+// errorScheme knows how an API server says what is wrong.
+func errorScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	return scheme
 }
 
 // RESTConfig is how [Connect] talks to the API server, for clients of other
@@ -103,27 +131,45 @@ func (c *Client) List(ctx context.Context, pipeline string) ([]promotion.Applica
 	var found []promotion.Application
 	options := metav1.ListOptions{LabelSelector: LabelPipeline + "=" + pipeline, Limit: pageSize}
 	for {
-		page, err := c.kube.Resource(applications).Namespace(c.namespace).List(ctx, options)
+		result := c.raw.Get().NamespaceIfScoped(c.namespace, c.namespace != "").Resource(applications.Resource).
+			VersionedParams(&options, metav1.ParameterCodec).Do(ctx)
+		raw, err := result.Raw()
 		if err != nil {
-			return nil, fmt.Errorf("list Applications: %w", err)
+			return nil, fmt.Errorf("list Applications: %w", result.Error()) // Error reads the server's own words
 		}
-		for _, item := range page.Items {
-			raw, err := item.MarshalJSON()
-			if err != nil {
-				return nil, fmt.Errorf("application %s: %w", item.GetName(), err)
-			}
-			application, ok, err := decode(raw)
-			if err != nil {
-				return nil, fmt.Errorf("application %s: %w", item.GetName(), err)
-			}
-			if ok {
-				found = append(found, application)
+		var page struct {
+			Metadata metav1.ListMeta `json:"metadata"`
+			Items    []application   `json:"items"`
+		}
+		if err := json.Unmarshal(raw, &page); err != nil {
+			return nil, unreadable(raw, err)
+		}
+		for i := range page.Items {
+			if a, ok := page.Items[i].read(); ok {
+				found = append(found, a)
 			}
 		}
-		if options.Continue = page.GetContinue(); options.Continue == "" {
+		if options.Continue = page.Metadata.Continue; options.Continue == "" {
 			return found, nil
 		}
 	}
+}
+
+// unreadable names the Application of a page that cannot be decoded.
+func unreadable(raw []byte, err error) error {
+	var page struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	if again := json.Unmarshal(raw, &page); again != nil {
+		return fmt.Errorf("list Applications: %w", err)
+	}
+	for _, item := range page.Items {
+		var object metav1.PartialObjectMetadata
+		if _, _, err := decode(item); err != nil && json.Unmarshal(item, &object) == nil {
+			return fmt.Errorf("application %s: %w", object.Name, err)
+		}
+	}
+	return fmt.Errorf("list Applications: %w", err)
 }
 
 // Poke implements promotion.Applications: it changes the refresh annotation of

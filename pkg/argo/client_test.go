@@ -58,11 +58,11 @@ func (c *cluster) connect(t *testing.T, namespace string) *Client {
 	t.Helper()
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
-	kube, err := dynamic.NewForConfig(&rest.Config{Host: server.URL})
+	client, err := newClient(&rest.Config{Host: server.URL}, namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(kube, namespace)
+	return client
 }
 
 // named is the good Application under another name.
@@ -127,11 +127,11 @@ func TestListFails(t *testing.T) {
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	kube, err := dynamic.NewForConfig(&rest.Config{Host: gone.URL})
+	client, err := newClient(&rest.Config{Host: gone.URL}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(kube, "").List(t.Context(), "shop"); err == nil {
+	if _, err := client.List(t.Context(), "shop"); err == nil {
 		t.Error("no API server, no error")
 	}
 }
@@ -159,24 +159,10 @@ func annotations(t *testing.T, kube dynamic.Interface, s *unstructured.Unstructu
 	return got.GetAnnotations()
 }
 
-// TestListSelects runs against an object tracker that applies selectors.
-func TestListSelects(t *testing.T) {
-	mine, other, elsewhere := named(t, "mine"), named(t, "other"), named(t, "elsewhere")
-	object(other, "metadata", "labels")[LabelPipeline] = "shop-2"
-	object(elsewhere, "metadata")["namespace"] = "team"
-	kube := fakeKube(&unstructured.Unstructured{Object: mine}, &unstructured.Unstructured{Object: other}, &unstructured.Unstructured{Object: elsewhere})
-	for namespace, want := range map[string]int{"argocd": 1, "": 2, "nowhere": 0} {
-		found, err := New(kube, namespace).List(t.Context(), "shop")
-		if err != nil || len(found) != want {
-			t.Errorf("namespace %q: %d Applications, %v", namespace, len(found), err)
-		}
-	}
-}
-
 func TestPoke(t *testing.T) {
 	mine, also, other := set("argocd", "shop", "shop"), set("team", "shop-prod", "shop"), set("argocd", "web", "web")
 	kube := fakeKube(mine, also, other)
-	client := New(kube, "")
+	client := New(kube, nil, "")
 	now := time.Date(2026, 3, 1, 12, 0, 0, 1, time.FixedZone("", 3600))
 	client.now = func() time.Time {
 		now = now.Add(time.Nanosecond)
@@ -199,7 +185,7 @@ func TestPoke(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"kept": "yes"}, annotations(t, kube, other)); diff != "" {
 		t.Errorf("another pipeline's was poked:\n%s", diff)
 	}
-	if err := New(kube, "nowhere").Poke(t.Context(), "shop"); err != nil {
+	if err := New(kube, nil, "nowhere").Poke(t.Context(), "shop"); err != nil {
 		t.Errorf("nothing to poke: %v", err)
 	}
 	for _, action := range kube.Actions() {
@@ -218,7 +204,7 @@ func TestPokeFails(t *testing.T) {
 		patch, ok := action.(kubetesting.PatchAction)
 		return ok && patch.GetName() != "b", nil, forbidden
 	})
-	err := New(kube, "argocd").Poke(t.Context(), "shop")
+	err := New(kube, nil, "argocd").Poke(t.Context(), "shop")
 	if !errors.Is(err, forbidden) || err.Error() != "poke ApplicationSet a: forbidden\npoke ApplicationSet c: forbidden" {
 		t.Errorf("error: %v", err)
 	}
@@ -226,7 +212,7 @@ func TestPokeFails(t *testing.T) {
 		t.Error("b was not poked")
 	}
 	kube.PrependReactor("list", "applicationsets", func(kubetesting.Action) (bool, runtime.Object, error) { return true, nil, forbidden })
-	if err := New(kube, "argocd").Poke(t.Context(), "shop"); err == nil || err.Error() != "list ApplicationSets: forbidden" {
+	if err := New(kube, nil, "argocd").Poke(t.Context(), "shop"); err == nil || err.Error() != "list ApplicationSets: forbidden" {
 		t.Errorf("error: %v", err)
 	}
 }

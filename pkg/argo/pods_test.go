@@ -44,7 +44,7 @@ func kubeAt(t *testing.T, handler http.HandlerFunc) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(kube, "argocd")
+	return New(kube, nil, "argocd")
 }
 
 func TestPods(t *testing.T) {

@@ -36,12 +36,9 @@ func (c *Client) Refresh(ctx context.Context, a promotion.Application, hard bool
 func (c *Client) Terminate(ctx context.Context, a promotion.Application, revision gitrepo.Hash) error {
 	now, err := c.kube.Resource(applications).Namespace(a.Namespace).Get(ctx, a.Name, metav1.GetOptions{})
 	if err == nil {
-		var raw []byte
-		if raw, err = now.MarshalJSON(); err == nil {
-			var app v1alpha1.Application
-			if err = json.Unmarshal(raw, &app); err == nil && (app.Status.OperationState == nil || retryOf(app.Status.OperationState) != revision) {
-				return nil // it is over, or another one
-			}
+		var app application
+		if app, err = convert(now); err == nil && (app.Status.OperationState == nil || app.Status.OperationState.retryOf() != revision) {
+			return nil // it is over, or another one
 		}
 	}
 	if err == nil {

@@ -44,14 +44,14 @@ func TestRefresh(t *testing.T) {
 		if err := unstructured.SetNestedField(expected, want, "metadata", "annotations", v1alpha1.AnnotationKeyRefresh); err != nil {
 			t.Fatal(err)
 		}
-		if err := New(kube, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, hard); err != nil {
+		if err := New(kube, nil, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, hard); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(expected, shown(t, kube)); diff != "" {
 			t.Errorf("hard %t (-want +got):\n%s", hard, diff)
 		}
 	}
-	err := New(fakeKube(), "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "gone"}, false)
+	err := New(fakeKube(), nil, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "gone"}, false)
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("error: %v", err)
 	}
@@ -88,7 +88,7 @@ func TestTerminate(t *testing.T) {
 			if err := unstructured.SetNestedField(expected, test.phase, "status", "operationState", "phase"); err != nil {
 				t.Fatal(err)
 			}
-			if err := New(kube, "argocd").Terminate(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, older); err != nil {
+			if err := New(kube, nil, "argocd").Terminate(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, older); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(expected, shown(t, kube)); diff != "" {
@@ -123,11 +123,11 @@ func TestTerminateRaces(t *testing.T) {
 			}
 			return true, nil, test.answer
 		})
-		if err := New(kube, "argocd").Terminate(t.Context(), mine, "00ff"); !errors.Is(err, test.want) || patches != 1 {
+		if err := New(kube, nil, "argocd").Terminate(t.Context(), mine, "00ff"); !errors.Is(err, test.want) || patches != 1 {
 			t.Errorf("%d patches, error: %v", patches, err)
 		}
 	}
-	if err := New(fakeKube(), "argocd").Terminate(t.Context(), mine, "00ff"); !apierrors.IsNotFound(err) {
+	if err := New(fakeKube(), nil, "argocd").Terminate(t.Context(), mine, "00ff"); !apierrors.IsNotFound(err) {
 		t.Errorf("error: %v", err)
 	}
 }
@@ -139,7 +139,7 @@ func TestRefreshForbidden(t *testing.T) {
 	kube.PrependReactor("patch", "applications", func(kubetesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(applications.GroupResource(), "mine", errors.New("no"))
 	})
-	err := New(kube, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, false)
+	err := New(kube, nil, "argocd").Refresh(t.Context(), promotion.Application{Namespace: "argocd", Name: "mine"}, false)
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "allow verb patch on applications.argoproj.io") {
 		t.Errorf("error: %v", err)
 	}

@@ -167,14 +167,11 @@ type mark struct {
 }
 
 func markOf(object *unstructured.Unstructured) (mark, error) {
-	raw, err := object.MarshalJSON()
+	app, err := convert(object)
 	if err != nil {
 		return mark{}, err
 	}
-	a, ok, err := decode(raw)
-	if err != nil {
-		return mark{}, err
-	}
+	a, ok := app.read()
 	m := mark{pipeline: object.GetLabels()[LabelPipeline], application: a, stale: a.ReconciledAt.Before(a.FinishedAt), gone: !ok}
 	m.application.ReconciledAt = time.Time{}
 	// Resources come and go with a sync, which shows by itself.

@@ -85,7 +85,7 @@ func watching(t *testing.T) *watched {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		New(kube, "argocd").Watch(ctx, slog.New(slog.NewTextHandler(w, nil)), func(string) {
+		New(kube, nil, "argocd").Watch(ctx, slog.New(slog.NewTextHandler(w, nil)), func(string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.heard++
