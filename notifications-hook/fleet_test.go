@@ -100,11 +100,7 @@ func (f *fleet) start() {
 	for _, p := range f.pipelines {
 		urls = append(urls, p.url)
 	}
-	program, err := os.Executable()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(f.t.Context()), program, "--listen", "127.0.0.1:0", //nolint:gosec // this program
+	cmd := exec.CommandContext(context.WithoutCancel(f.t.Context()), f.program(), "--listen", "127.0.0.1:0", //nolint:gosec // this program
 		"--kubeconfig", f.cluster.kubeconfig(f.folder), "--interval", "1h")
 	// It is stopped below, in peace.
 	cmd.Env = append(os.Environ(), variableProgram+"=1", "DOCKER_CONFIG="+f.folder, "PROPAGATOR_TOKEN="+fleetToken,
@@ -154,6 +150,25 @@ func (f *fleet) start() {
 		}
 	}
 	f.rest()
+}
+
+// program is this test, or to measure it what the container image has.
+func (f *fleet) program() string {
+	f.t.Helper()
+	if _, measured := f.t.(*testing.B); !measured {
+		program, err := os.Executable()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return program
+	}
+	program := filepath.Join(f.folder, "notifications-hook")
+	build := exec.CommandContext(f.t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".") //nolint:gosec // a folder of the test
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		f.t.Fatalf("go build: %v\n%s", err, output)
+	}
+	return program
 }
 
 type status struct {

@@ -7,9 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/argoproj/argo-cd/v2/pkg/apis/application/v1alpha1"
-	"github.com/argoproj/gitops-engine/pkg/health"
-	synccommon "github.com/argoproj/gitops-engine/pkg/sync/common"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,6 +21,20 @@ const (
 	LabelPipeline    = "propagator.dev/pipeline"
 	LabelEnvironment = "propagator.dev/environment"
 	LabelApplication = "propagator.dev/application"
+)
+
+// Argo CD's words that mean something here. Its own packages have them too, and
+// with them everything that Argo CD is made of; the tests compare (decision 0028).
+const (
+	healthy             = "Healthy"
+	operationRunning    = "Running"
+	operationTerminating = "Terminating"
+
+	conditionComparisonError  = "ComparisonError"
+	conditionSyncError        = "SyncError"
+	conditionInvalidSpecError = "InvalidSpecError"
+	conditionUnknownError     = "UnknownError"
+	conditionDeletionError    = "DeletionError"
 )
 
 // application has the fields of an Application that the success rule needs, and
@@ -50,18 +61,18 @@ type application struct {
 
 type status struct {
 	Sync struct {
-		Status   v1alpha1.SyncStatusCode `json:"status"`
-		Revision string                  `json:"revision"`
+		Status   string `json:"status"`
+		Revision string `json:"revision"`
 	} `json:"sync"`
 	Health struct {
-		Status             health.HealthStatusCode `json:"status"`
-		Message            string                  `json:"message"`
-		LastTransitionTime *metav1.Time            `json:"lastTransitionTime"`
+		Status             string       `json:"status"`
+		Message            string       `json:"message"`
+		LastTransitionTime *metav1.Time `json:"lastTransitionTime"`
 	} `json:"health"`
-	ReconciledAt   *metav1.Time                    `json:"reconciledAt"`
-	Conditions     []v1alpha1.ApplicationCondition `json:"conditions"`
-	Resources      []resourceStatus                `json:"resources"`
-	OperationState *operation                      `json:"operationState"`
+	ReconciledAt   *metav1.Time     `json:"reconciledAt"`
+	Conditions     []condition      `json:"conditions"`
+	Resources      []resourceStatus `json:"resources"`
+	OperationState *operation       `json:"operationState"`
 }
 
 type source struct {
@@ -76,22 +87,29 @@ type resourceStatus struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Health    *struct {
-		Status  health.HealthStatusCode `json:"status"`
-		Message string                  `json:"message"`
+		Status  string `json:"status"`
+		Message string `json:"message"`
 	} `json:"health"`
 }
 
+type condition struct {
+	Type    string `json:"type"`
+	Message string `json:"message"`
+}
+
 type operation struct {
-	Phase      synccommon.OperationPhase `json:"phase"`
-	Message    string                    `json:"message"`
-	FinishedAt *metav1.Time              `json:"finishedAt"`
+	Phase      string       `json:"phase"`
+	Message    string       `json:"message"`
+	FinishedAt *metav1.Time `json:"finishedAt"`
 	Operation  struct {
 		Sync *struct {
 			Revision  string     `json:"revision"`
 			Resources []struct{} `json:"resources"`
 			DryRun    bool       `json:"dryRun"`
 		} `json:"sync"`
-		InitiatedBy v1alpha1.OperationInitiator `json:"initiatedBy"`
+		InitiatedBy struct {
+			Automated bool `json:"automated"`
+		} `json:"initiatedBy"`
 	} `json:"operation"`
 	SyncResult *struct {
 		Revision string `json:"revision"`
@@ -134,9 +152,9 @@ func (app *application) read() (a promotion.Application, ok bool) {
 		Cluster:          app.Spec.Destination.Name,
 		Server:           app.Spec.Destination.Server,
 		DestNamespace:    app.Spec.Destination.Namespace,
-		SyncStatus:       string(app.Status.Sync.Status),
+		SyncStatus:       app.Status.Sync.Status,
 		ComparedRevision: gitrepo.Hash(app.Status.Sync.Revision),
-		Health:           string(app.Status.Health.Status),
+		Health:           app.Status.Health.Status,
 		HealthMessage:    unhealthy(app.Status),
 		Condition:        fault(app.Status.Conditions),
 		Workloads:        workloads(app.Status.Resources, app.Spec.Destination.Namespace),
@@ -149,7 +167,7 @@ func (app *application) read() (a promotion.Application, ok bool) {
 		a.HealthSince = app.Status.Health.LastTransitionTime.Time
 	}
 	if operation := app.Status.OperationState; operation != nil {
-		a.Phase, a.Message = string(operation.Phase), operation.Message
+		a.Phase, a.Message = operation.Phase, operation.Message
 		a.FinishedAt = operation.finished()
 		a.RetryOf = operation.retryOf()
 		if sync := operation.Operation.Sync; sync != nil {
@@ -180,7 +198,7 @@ func (o *operation) finished() time.Time {
 // would take the newest revision then (retry.refresh) has none.
 func (o *operation) retryOf() gitrepo.Hash {
 	sync := o.Operation.Sync
-	if sync == nil || o.Phase != synccommon.OperationRunning || o.FinishedAt == nil || !o.Operation.InitiatedBy.Automated {
+	if sync == nil || o.Phase != operationRunning || o.FinishedAt == nil || !o.Operation.InitiatedBy.Automated {
 		return ""
 	}
 	return gitrepo.Hash(sync.Revision)
@@ -190,9 +208,9 @@ func (o *operation) retryOf() gitrepo.Hash {
 // after it has failed three times in a row.
 const errorFromCache = "Manifest generation error (cached)"
 
-func compareError(conditions []v1alpha1.ApplicationCondition) (found, cached bool) {
+func compareError(conditions []condition) (found, cached bool) {
 	for _, c := range conditions {
-		if c.Type == v1alpha1.ApplicationConditionComparisonError {
+		if c.Type == conditionComparisonError {
 			found, cached = true, cached || strings.Contains(c.Message, errorFromCache)
 		}
 	}
@@ -203,11 +221,11 @@ func compareError(conditions []v1alpha1.ApplicationCondition) (found, cached boo
 // Its newer versions keep that of the whole only.
 func unhealthy(status status) string {
 	for _, r := range status.Resources {
-		if h := r.Health; h != nil && h.Message != "" && h.Status != health.HealthStatusHealthy {
+		if h := r.Health; h != nil && h.Message != "" && h.Status != healthy {
 			return r.Kind + " " + r.Name + ": " + h.Message
 		}
 	}
-	if status.Health.Status != health.HealthStatusHealthy {
+	if status.Health.Status != healthy {
 		return status.Health.Message
 	}
 	return ""
@@ -216,15 +234,14 @@ func unhealthy(status status) string {
 // faults are the conditions that are errors; the others warn of something that
 // has no bearing on a promotion.
 var faults = []string{
-	v1alpha1.ApplicationConditionComparisonError, v1alpha1.ApplicationConditionSyncError, v1alpha1.ApplicationConditionInvalidSpecError,
-	v1alpha1.ApplicationConditionUnknownError, v1alpha1.ApplicationConditionDeletionError,
+	conditionComparisonError, conditionSyncError, conditionInvalidSpecError, conditionUnknownError, conditionDeletionError,
 }
 
 // wrapping is what Argo CD's components put before the cause when they hand a
 // render's failure on, each one anew.
 var wrapping = regexp.MustCompile(`Failed to load target state: |failed to generate manifest for source \d+ of \d+: |rpc error: code = \w+ desc = |CMP processing failed for application "[^"]*": `)
 
-func fault(conditions []v1alpha1.ApplicationCondition) string {
+func fault(conditions []condition) string {
 	for _, c := range conditions {
 		if slices.Contains(faults, c.Type) {
 			return c.Type + ": " + wrapping.ReplaceAllString(c.Message, "")

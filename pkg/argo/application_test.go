@@ -50,6 +50,7 @@ func TestDecode(t *testing.T) {
 	prod.Server, prod.DestNamespace = "https://us.example:6443", "shop"
 	for name, want := range map[string]promotion.Application{"application-v2.14.json": stage, "application-v3.json": prod} {
 		t.Run(name, func(t *testing.T) {
+			sameWithArgoTypes(t, read(t, name))
 			got, ok, err := decode(read(t, name))
 			if err != nil || !ok {
 				t.Fatal(ok, err)
@@ -220,6 +221,7 @@ func TestDecodeVariants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			sameWithArgoTypes(t, raw)
 			got, ok, err := decode(raw)
 			if err != nil || ok != (test.want != nil) {
 				t.Fatalf("%v, %v", ok, err)
@@ -320,5 +322,6 @@ func FuzzDecode(f *testing.F) {
 		if _, ok, err := decode(raw); ok && err != nil {
 			t.Error("an Application beside an error")
 		}
+		sameWithArgoTypes(t, raw)
 	})
 }

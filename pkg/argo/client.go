@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	argocd "github.com/argoproj/argo-cd/v2/pkg/apis/application"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,8 +22,8 @@ import (
 )
 
 var (
-	applications    = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}
-	applicationSets = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applicationsets"}
+	applications    = schema.GroupVersionResource{Group: argocd.Group, Version: "v1alpha1", Resource: argocd.ApplicationPlural}
+	applicationSets = schema.GroupVersionResource{Group: argocd.Group, Version: "v1alpha1", Resource: argocd.ApplicationSetPlural}
 )
 
 // annotationRefresh makes the ApplicationSet controller generate anew. Only a

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/argoproj/argo-cd/v2/pkg/apis/application/v1alpha1"
-	synccommon "github.com/argoproj/gitops-engine/pkg/sync/common"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,15 +13,22 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
+// annotationCompare makes the application controller compare an Application again.
+const (
+	annotationCompare = "argocd.argoproj.io/refresh"
+	refreshNormal     = "normal"
+	refreshHard       = "hard"
+)
+
 // Refresh implements promotion.Applications: it sets the annotation that "argocd
 // app get --refresh" sets, which the controller takes off again when it has
 // compared.
 func (c *Client) Refresh(ctx context.Context, a promotion.Application, hard bool) error {
-	kind := v1alpha1.RefreshTypeNormal
+	kind := refreshNormal
 	if hard {
-		kind = v1alpha1.RefreshTypeHard
+		kind = refreshHard
 	}
-	err := c.change(ctx, a, map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationKeyRefresh: kind}}})
+	err := c.change(ctx, a, map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationCompare: kind}}})
 	if err != nil {
 		return fmt.Errorf("refresh Application %s: %w", a.Name, err)
 	}
@@ -44,7 +49,7 @@ func (c *Client) Terminate(ctx context.Context, a promotion.Application, revisio
 	if err == nil {
 		err = c.change(ctx, a, map[string]any{
 			"metadata": map[string]any{"resourceVersion": now.GetResourceVersion()},
-			"status":   map[string]any{"operationState": map[string]any{"phase": synccommon.OperationTerminating}},
+			"status":   map[string]any{"operationState": map[string]any{"phase": operationTerminating}},
 		})
 		if apierrors.IsConflict(err) {
 			return nil // the next look shows what it has become

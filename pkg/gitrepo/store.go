@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -46,10 +47,17 @@ func (s *Store) Put(objects ...Object) {
 		}
 		// A commit that cannot be decoded is kept: reading it reports the fault.
 		if c, err := ParseCommit(o); err == nil {
-			s.commits[ids[i]] = storedCommit{tree: c.Tree, parents: c.Parents}
+			kept := storedCommit{tree: keep(c.Tree), parents: make([]Hash, len(c.Parents))}
+			for j, parent := range c.Parents {
+				kept.parents[j] = keep(parent)
+			}
+			s.commits[ids[i]] = kept
 		}
 	}
 }
+
+// keep is a hash without the text that it was read from.
+func keep(id Hash) Hash { return Hash(strings.Clone(string(id))) }
 
 // SetRoots names commits that end the history because the server is itself a
 // shallow clone and has nothing behind them.

@@ -79,8 +79,8 @@ func (s *staging) SetEncodedObject(o plumbing.EncodedObject) (plumbing.Hash, err
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	data, err := io.ReadAll(r)
-	if err != nil {
+	data := make([]byte, o.Size()) // it is kept, so not a byte more
+	if _, err := io.ReadFull(r, data); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	object := gitrepo.Object{Type: gitrepo.Type(o.Type().String()), Data: data}
