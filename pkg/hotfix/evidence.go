@@ -2,6 +2,9 @@ package hotfix
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -49,19 +52,58 @@ func (f *Finder) search(ctx context.Context, r gitrepo.Reader, d snapshot.Debt, 
 	return nil
 }
 
-// past keeps histories and what their commits change, neither of which ever
-// becomes different. The zero value is ready for use.
+// past keeps histories, what their commits change and what is in their folders,
+// none of which ever becomes different. The zero value is ready for use.
 type past struct {
 	mu        sync.Mutex
 	histories map[gitrepo.Hash]*chronicle
 	patches   map[gitrepo.Hash]string
+	entries   map[place]gitrepo.Entry // a zero one for what is not there
+}
+
+// place is a name in a folder.
+type place struct {
+	tree gitrepo.Hash
+	name string
 }
 
 // Bounds of what is remembered; when there is more, all is forgotten.
 const (
 	maxHistories = 8
 	maxPatches   = 8192
+	maxEntries   = 16384
 )
+
+// lookup is [gitrepo.Lookup]. The same folders are in most of a history's trees,
+// and reading a large one takes longer than all else.
+func (p *past) lookup(r gitrepo.Objects, tree gitrepo.Hash, path string) (gitrepo.Entry, error) {
+	entry := gitrepo.Entry{Mode: gitrepo.ModeDir, ID: tree}
+	for name := range strings.SplitSeq(path, "/") {
+		if entry.Mode != gitrepo.ModeDir {
+			return gitrepo.Entry{}, fmt.Errorf("look up %q: %w", path, fs.ErrNotExist)
+		}
+		at := place{entry.ID, name}
+		p.mu.Lock()
+		known, ok := p.entries[at]
+		p.mu.Unlock()
+		if !ok {
+			var err error
+			if known, err = gitrepo.Lookup(r, at.tree, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return gitrepo.Entry{}, err
+			}
+			p.mu.Lock()
+			if p.entries == nil || len(p.entries) >= maxEntries {
+				p.entries = map[place]gitrepo.Entry{}
+			}
+			p.entries[at] = known
+			p.mu.Unlock()
+		}
+		if entry = known; entry.ID == "" {
+			return gitrepo.Entry{}, fmt.Errorf("look up %q: %w", path, fs.ErrNotExist)
+		}
+	}
+	return entry, nil
+}
 
 // chronicle is the history of one commit, as far as it is looked at.
 type chronicle struct {
@@ -163,7 +205,7 @@ func (f *Finder) climbed(ctx context.Context, r gitrepo.Reader, d snapshot.Debt,
 		return err
 	}
 	up := climb{
-		ctx: ctx, r: r, d: d, base: base, head: head, past: past, before: before, mentions: mentions, files: filesOf(changes),
+		ctx: ctx, r: r, d: d, base: base, head: head, past: past, memory: &f.past, before: before, mentions: mentions, files: filesOf(changes),
 		order: ids, fetched: map[gitrepo.Hash]bool{}, merges: map[string]state{}, lost: map[string]bool{},
 	}
 	if err := up.remember(); err != nil {

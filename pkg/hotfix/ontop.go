@@ -30,6 +30,7 @@ type climb struct {
 	base   gitrepo.Hash // trees
 	head   gitrepo.Hash
 	past   *chronicle
+	memory *past
 	before map[gitrepo.Hash]gitrepo.Commit
 	// mentions are the commits that say they bring the hotfix, files what that changes.
 	mentions []gitrepo.Hash
@@ -87,11 +88,8 @@ func (c *climb) remember() error {
 		ids = append(ids, id)
 		queue = append(queue, goesOnFrom(commit)...)
 	}
-	if err := c.r.Fetch(c.ctx, ids, gitrepo.FetchOptions{Depth: 1}); err != nil {
-		return err
-	}
+	c.order = slices.Concat(ids, c.order)
 	for _, id := range ids {
-		c.fetched[id] = true
 		is, err := c.merge(id, c.before[id].Tree)
 		if err != nil {
 			return err
@@ -301,7 +299,7 @@ func (c *climb) merge(id, tree gitrepo.Hash) (state, error) {
 func (c *climb) key(tree gitrepo.Hash) (string, error) {
 	var key strings.Builder
 	for _, file := range c.files {
-		entry, err := gitrepo.Lookup(c.r, tree, file)
+		entry, err := c.memory.lookup(c.r, tree, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			return string(tree), nil
 		}
@@ -332,7 +330,7 @@ func (c *climb) has(tree gitrepo.Hash, conflicts []merge.Conflict) ([]string, er
 	for _, conflict := range conflicts {
 		piece := fmt.Sprintf("%q %q", conflict.Path, conflict.Ours.Lines)
 		if conflict.Ours.First == 0 {
-			entry, err := gitrepo.Lookup(c.r, tree, conflict.Path)
+			entry, err := c.memory.lookup(c.r, tree, conflict.Path)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
