@@ -2,10 +2,11 @@ package argo
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"reflect"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -138,7 +139,7 @@ func (seen marks) hear(event watch.EventType, object *unstructured.Unstructured,
 		changed(pipeline) // the look that follows says what is wrong
 		return
 	}
-	if !known || !now.equals(before) {
+	if now != before {
 		seen[key] = now
 		changed(pipeline)
 	}
@@ -155,15 +156,11 @@ func (seen marks) keep(shown map[string]bool, changed func(pipeline string)) {
 	}
 }
 
-// mark is what of an Application a promotion depends on.
+// mark is what of an Application a promotion depends on. Nobody reads it, and there
+// is one for each Application, so all but the pipeline is a checksum.
 type mark struct {
-	pipeline    string
-	application promotion.Application
-	// stale: not compared since the last operation. When it was compared last
-	// does not matter otherwise, and changes every few minutes for nothing.
-	stale bool
-	// gone: it is left out of lists.
-	gone bool
+	pipeline string
+	rest     [sha256.Size]byte
 }
 
 func markOf(object *unstructured.Unstructured) (mark, error) {
@@ -172,11 +169,17 @@ func markOf(object *unstructured.Unstructured) (mark, error) {
 		return mark{}, err
 	}
 	a, ok := app.read()
-	m := mark{pipeline: object.GetLabels()[LabelPipeline], application: a, stale: a.ReconciledAt.Before(a.FinishedAt), gone: !ok}
-	m.application.ReconciledAt = time.Time{}
+	rest := struct {
+		promotion.Application
+		// Stale: not compared since the last operation. When it was compared last
+		// does not matter otherwise, and changes every few minutes for nothing.
+		Stale bool
+		// Gone: it is left out of lists.
+		Gone bool
+	}{a, a.ReconciledAt.Before(a.FinishedAt), !ok}
+	rest.ReconciledAt = time.Time{}
 	// Resources come and go with a sync, which shows by itself.
-	m.application.Workloads = nil
-	return m, nil
+	rest.Workloads = nil
+	text, err := json.Marshal(rest)
+	return mark{object.GetLabels()[LabelPipeline], sha256.Sum256(text)}, err
 }
-
-func (m mark) equals(other mark) bool { return reflect.DeepEqual(m, other) }

@@ -91,6 +91,7 @@ func (p *past) lookup(r gitrepo.Objects, tree gitrepo.Hash, path string) (gitrep
 			if known, err = gitrepo.Lookup(r, at.tree, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return gitrepo.Entry{}, err
 			}
+			known.Name = name // not a part of the whole folder
 			p.mu.Lock()
 			if p.entries == nil || len(p.entries) >= maxEntries {
 				p.entries = map[place]gitrepo.Entry{}

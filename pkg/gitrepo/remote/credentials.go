@@ -21,13 +21,10 @@ type credentials struct {
 	mu sync.Mutex // guards the rest
 	// read are the passwords that the file has had so far. An old one may still
 	// be in what a server says.
-	read  []string
-	clean *strings.Replacer
+	read []string
 }
 
-func newCredentials(auth Auth) *credentials {
-	return &credentials{auth: auth, clean: cleaner(auth, nil)}
-}
+func newCredentials(auth Auth) *credentials { return &credentials{auth: auth} }
 
 // now are the credentials for one request or connection. The file is read each
 // time: whoever rotates a password replaces the file of a program that runs.
@@ -45,16 +42,16 @@ func (c *credentials) now() (Auth, error) {
 	defer c.mu.Unlock()
 	if !slices.Contains(c.read, password) {
 		c.read = append(c.read, password)
-		c.clean = cleaner(c.auth, c.read)
 	}
 	return auth, nil
 }
 
-// replace removes the secrets from a text.
+// replace removes the secrets from a text. Errors are rare, and what does that is
+// large, so it is made anew each time.
 func (c *credentials) replace(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.clean.Replace(text)
+	return cleaner(c.auth, c.read).Replace(text)
 }
 
 // readPassword returns what the file has, without blanks and line ends around it.
