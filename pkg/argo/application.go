@@ -26,8 +26,8 @@ const (
 // Argo CD's words that mean something here. Its own packages have them too, and
 // with them everything that Argo CD is made of; the tests compare (decision 0028).
 const (
-	healthy             = "Healthy"
-	operationRunning    = "Running"
+	healthy              = "Healthy"
+	operationRunning     = "Running"
 	operationTerminating = "Terminating"
 
 	conditionComparisonError  = "ComparisonError"
