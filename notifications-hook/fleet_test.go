@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -71,8 +72,13 @@ func newFleet(t testing.TB, count int) *fleet {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			running <- struct{}{}
 			defer func() { <-running }()
+			begin, _ := io.ReadAll(io.LimitReader(r.Body, 1<<10))
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(bytes.NewReader(begin), r.Body), r.Body}
 			next.ServeHTTP(w, r)
-			if r.URL.Query().Get("service") == "git-upload-pack" {
+			if bytes.Contains(begin, []byte("command=ls-refs")) {
 				f.refs.Add(1)
 			} else {
 				f.other.Add(1)

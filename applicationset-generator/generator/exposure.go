@@ -83,7 +83,7 @@ func (x *exposure) environment(name string) (exposed, bool) {
 // load reads what a repository exposes now. Whatever cannot be read is an
 // error: a shorter list would look like a deliberate removal.
 func (s *source) load(ctx context.Context) (*exposure, error) {
-	refs, err := s.repo.Refs(ctx)
+	refs, err := s.repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
 	if err != nil {
 		return nil, err
 	}

@@ -152,7 +152,7 @@ func (p *pipeline) read(ctx context.Context, open func() (Repository, error)) {
 	if p.repo, p.err = open(); p.err != nil {
 		return
 	}
-	if p.refs, p.err = p.repo.Refs(ctx); p.err != nil {
+	if p.refs, p.err = p.repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags); p.err != nil {
 		return
 	}
 	tip, ok := p.refs[gitrepo.Heads+p.branch]

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -57,19 +58,15 @@ type Refs map[string]Hash
 // Filter returns the refs whose names start with one of the prefixes, or a
 // copy of all when there is none. It is never nil.
 func (r Refs) Filter(prefixes ...string) Refs {
-	out := Refs{}
-	maps.Copy(out, r)
-	if len(prefixes) == 0 {
-		return out
+	if len(prefixes) == 0 && r != nil {
+		return maps.Clone(r)
 	}
-	maps.DeleteFunc(out, func(name string, _ Hash) bool {
-		for _, p := range prefixes {
-			if strings.HasPrefix(name, p) {
-				return false
-			}
+	out := Refs{}
+	for name, id := range r {
+		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			out[name] = id
 		}
-		return true
-	})
+	}
 	return out
 }
 

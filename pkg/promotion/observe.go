@@ -19,7 +19,7 @@ const historyDepth = 256
 // Observe reads the state. It writes nothing.
 func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	const step = "observe"
-	refs, err := e.Repo.Refs(ctx)
+	refs, err := e.Repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
@@ -46,6 +46,7 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 			s.Tags[v] = id
 		}
 	}
+	s.sorted = newestFirst(s.Tags)
 	if err := e.observeLedgers(ctx, s, refs); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}

@@ -28,6 +28,8 @@ type State struct {
 	SourceTip gitrepo.Hash
 	// Tags are the snapshots by version.
 	Tags map[snapshot.Version]gitrepo.Hash
+	// sorted are the versions of Tags, newest first; nil before they are all there.
+	sorted []snapshot.Version
 	// Damaged are versions whose tags do not name a snapshot, and why. They are
 	// never promoted, and their names are not used again.
 	Damaged map[snapshot.Version]string
@@ -218,14 +220,21 @@ func (s *State) Environment(name string) (Environment, bool) {
 // Versions lists the snapshots, newest first, without those that are known to
 // be damaged.
 func (s *State) Versions() []snapshot.Version {
-	versions := make([]snapshot.Version, 0, len(s.Tags))
-	for v := range s.Tags {
+	sorted := s.sorted
+	if len(sorted) != len(s.Tags) {
+		sorted = newestFirst(s.Tags)
+	}
+	versions := make([]snapshot.Version, 0, len(sorted))
+	for _, v := range sorted {
 		if _, damaged := s.Damaged[v]; !damaged {
 			versions = append(versions, v)
 		}
 	}
-	slices.SortFunc(versions, func(a, b snapshot.Version) int { return b.Compare(a) })
 	return versions
+}
+
+func newestFirst(tags map[snapshot.Version]gitrepo.Hash) []snapshot.Version {
+	return slices.SortedFunc(maps.Keys(tags), func(a, b snapshot.Version) int { return b.Compare(a) })
 }
 
 // nextVersion is what a capture would be called now. A version that a person

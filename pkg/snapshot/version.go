@@ -69,7 +69,16 @@ func (v Version) IsZero() bool { return v == Version{} }
 
 // Compare orders versions of one pipeline by number.
 func (v Version) Compare(w Version) int {
-	return cmp.Or(cmp.Compare(v.Pipeline, w.Pipeline), cmp.Compare(v.Major, w.Major), cmp.Compare(v.Minor, w.Minor), cmp.Compare(v.Patch, w.Patch))
+	switch { // not cmp.Or, which would compare all of them each time
+	case v.Pipeline != w.Pipeline:
+		return strings.Compare(v.Pipeline, w.Pipeline)
+	case v.Major != w.Major:
+		return cmp.Compare(v.Major, w.Major)
+	case v.Minor != w.Minor:
+		return cmp.Compare(v.Minor, w.Minor)
+	default:
+		return cmp.Compare(v.Patch, w.Patch)
+	}
 }
 
 // NextMinor is the version of the next capture from the first environment.

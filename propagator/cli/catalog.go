@@ -25,7 +25,7 @@ type catalog struct {
 }
 
 func (s *session) catalog(ctx context.Context) (*catalog, error) {
-	refs, err := s.Repo.Refs(ctx)
+	refs, err := s.Repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
 	if err != nil {
 		return nil, err
 	}

@@ -166,7 +166,7 @@ func (s *session) resolve(ctx context.Context, revision string) (commit gitrepo.
 	if id := gitrepo.Hash(strings.ToLower(revision)); id.Valid() {
 		return id, "", nil
 	}
-	refs, err := s.Repo.Refs(ctx)
+	refs, err := s.Repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
 	if err != nil {
 		return "", "", err
 	}

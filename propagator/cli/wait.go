@@ -93,7 +93,7 @@ func (s *session) wait(cmd *cobra.Command, o waitOptions) (waited, error) {
 		why   = "nothing was seen yet"
 	)
 	for {
-		refs, err := s.Repo.Refs(ctx)
+		refs, err := s.Repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
 		if err == nil && !maps.Equal(refs, known) {
 			var state *promotion.State
 			if state, err = s.Observe(ctx); err == nil {

@@ -23,6 +23,12 @@ type fileDialer struct {
 func (d *fileDialer) stateless() bool { return false }
 func (d *fileDialer) host() string    { return "" }
 
+func (d *fileDialer) again(service) session { return nil }
+
+func (d *fileDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs, error) {
+	return listByAdvertisement(ctx, d, prefixes)
+}
+
 func (d *fileDialer) open(ctx context.Context, s service) (session, error) {
 	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is no such directory", gitrepo.ErrNotFound)

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -49,6 +50,23 @@ func FuzzAdvertisement(f *testing.F) {
 		for name, id := range refsOf(adv) {
 			if !id.Valid() {
 				t.Errorf("%s has id %q", name, id)
+			}
+		}
+	})
+}
+
+func FuzzRefs(f *testing.F) {
+	f.Add([]byte("003d95dcfa3633004da0049d3d0fa03f80589cbcaf31 refs/heads/main\n0000"))
+	f.Add([]byte("00" + "5e" + "95dcfa3633004da0049d3d0fa03f80589cbcaf31 HEAD symref-target:refs/heads/main peeled:0\n0000"))
+	f.Add([]byte("0010ERR who's this"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		refs, err := readRefs(bytes.NewReader(data))
+		if err != nil && refs != nil {
+			t.Error("refs beside an error")
+		}
+		for name, id := range refs {
+			if !id.Valid() || !strings.HasPrefix(name, "refs/") {
+				t.Errorf("%q has id %q", name, id)
 			}
 		}
 	})

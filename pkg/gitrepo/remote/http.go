@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -34,9 +35,23 @@ type httpDialer struct {
 	secrets     *credentials
 	onRoundTrip func(RoundTrip)
 	log         *slog.Logger
+
+	mu sync.Mutex // guards the rest
+	// moved is where the server has redirected to, plain that it knows version 0
+	// only, and takes what it said that its receive-pack can do.
+	moved string
+	plain bool
+	takes *packp.AdvRefs
 }
 
 func (d *httpDialer) stateless() bool { return true }
+
+// known is where the repository is, and whether its server knows version 0 only.
+func (d *httpDialer) known() (base string, plain bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return cmp.Or(d.moved, d.base), d.plain
+}
 
 func (d *httpDialer) host() string {
 	u, err := url.Parse(d.base)
@@ -176,7 +191,25 @@ func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: redirected to a page that is no repository", errMalformed)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.moved = base
+	if s == receivePack {
+		d.takes = &packp.AdvRefs{Capabilities: adv.Capabilities}
+	}
 	return &httpSession{dialer: d, service: s, base: base, adv: adv}, nil
+}
+
+// again implements [dialer].
+func (d *httpDialer) again(s service) session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s != receivePack || d.takes == nil {
+		return nil
+	}
+	adv := d.takes
+	d.takes = nil // kept again when the exchange was understood
+	return &httpSession{dialer: d, service: s, base: cmp.Or(d.moved, d.base), adv: adv}
 }
 
 // httpSession keeps the advertisement; there is no connection state.
@@ -191,28 +224,43 @@ func (s *httpSession) advertised() *packp.AdvRefs { return s.adv }
 func (s *httpSession) close()                     {}
 
 func (s *httpSession) exchange(ctx context.Context, request []byte) (io.ReadCloser, error) {
+	answer, err := s.dialer.post(ctx, s.base, s.service, request, "", string(s.service))
+	if err == nil && s.service == receivePack {
+		s.dialer.mu.Lock()
+		defer s.dialer.mu.Unlock()
+		s.dialer.takes = &packp.AdvRefs{Capabilities: s.adv.Capabilities}
+	}
+	return answer, err
+}
+
+// post sends a request to a service. protocol is the version that is asked for,
+// kind the one of the [RoundTrip].
+func (d *httpDialer) post(ctx context.Context, base string, to service, request []byte, protocol, kind string) (io.ReadCloser, error) {
 	body, encoding := request, ""
-	if s.service == uploadPack && len(request) >= compressFrom {
+	if to == uploadPack && len(request) >= compressFrom {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
 		_, _ = z.Write(request) // a bytes.Buffer does not fail
 		_ = z.Close()
 		body, encoding = b.Bytes(), "gzip"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/git-"+string(s.service), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/git-"+string(to), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/x-git-"+string(s.service)+"-request")
-	req.Header.Set("Accept", "application/x-git-"+string(s.service)+"-result")
+	req.Header.Set("Content-Type", "application/x-git-"+string(to)+"-request")
+	req.Header.Set("Accept", "application/x-git-"+string(to)+"-result")
 	if encoding != "" {
 		req.Header.Set("Content-Encoding", encoding)
 	}
-	res, err := s.dialer.send(req, string(s.service), int64(len(body)))
+	if protocol != "" {
+		req.Header.Set("Git-Protocol", protocol)
+	}
+	res, err := d.send(req, kind, int64(len(body)))
 	if err != nil {
 		return nil, err
 	}
-	if err := wantType(res, "application/x-git-"+string(s.service)+"-result"); err != nil {
+	if err := wantType(res, "application/x-git-"+string(to)+"-result"); err != nil {
 		_ = res.Body.Close()
 		return nil, err
 	}
@@ -245,7 +293,7 @@ func (d *httpDialer) send(req *http.Request, kind string, sent int64) (*http.Res
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	return nil, statusError(res.StatusCode, plainText(res), authenticated)
+	return nil, &statusCode{statusError(res.StatusCode, plainText(res), authenticated), res.StatusCode}
 }
 
 // plainText is the server's explanation unless it is a page for browsers.

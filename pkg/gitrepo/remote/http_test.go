@@ -75,7 +75,10 @@ func TestRoundTrips(t *testing.T) {
 				return nil
 			}
 			return fmt.Errorf("got %w", err)
-		}, []string{"receive-pack refs"}},
+		}, []string{"upload-pack refs", "receive-pack"}}, // counted when the answer was read
+		{"push again", func() error {
+			return repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: gitrepo.Tags + "v2", New: second}}})
+		}, []string{"receive-pack"}},
 	} {
 		if err := step.run(); err != nil {
 			t.Fatalf("%s: %v", step.name, err)

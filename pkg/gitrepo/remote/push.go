@@ -34,15 +34,26 @@ func (r *Repo) push(ctx context.Context, push gitrepo.Push) error {
 	if err != nil {
 		return err
 	}
+	if s := r.dial.again(receivePack); s != nil {
+		// The server compares the refs in any case.
+		err := r.send(ctx, s, push, packed)
+		if !misunderstood(err) {
+			return err
+		}
+	}
 	s, err := r.dial.open(ctx, receivePack)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	// The server compares again; this only saves sending the pack.
+	// This only saves sending the pack.
 	if err := push.Check(refsOf(s.advertised())); err != nil {
 		return err
 	}
+	return r.send(ctx, s, push, packed)
+}
+
+func (r *Repo) send(ctx context.Context, s session, push gitrepo.Push, packed []byte) error {
 	req, err := updateRequest(s.advertised(), push)
 	if err != nil {
 		return err
@@ -153,12 +164,11 @@ func (r *Repo) judge(ctx context.Context, push gitrepo.Push, report *packp.Repor
 // moved it was one; if none did, "non-fast-forward" is a rule of the server,
 // and anything else another push that is under way.
 func (r *Repo) recheck(ctx context.Context, push gitrepo.Push, refused *packp.CommandStatus, rejected error) error {
-	s, err := r.dial.open(ctx, uploadPack)
+	refs, err := r.dial.list(ctx, nil)
 	if err != nil {
 		return err
 	}
-	s.close()
-	if err := push.Check(refsOf(s.advertised())); err != nil {
+	if err := push.Check(refs); err != nil {
 		return err
 	}
 	if strings.Contains(refused.Status, "fast") {

@@ -1,11 +1,13 @@
 // Package remote reaches real Git repositories over http(s), ssh and file URLs
-// and implements [gitrepo.Repo] on git's wire protocol (version 0), which every
-// server speaks. Parsing and packing is go-git's; there is no clone and no
-// worktree, and no git executable except for file URLs.
+// and implements [gitrepo.Repo] on git's wire protocol: version 0, which every
+// server speaks, and over http the list of refs by version 2 where the server can.
+// Parsing and packing is go-git's; there is no clone and no worktree, and no git
+// executable except for file URLs.
 //
 // Cost, in requests to an http server: Refs 1, Fetch 2 (none if everything is
-// there already), Push 2 (1 if a ref was found moved). Only a server that gives
-// out nothing but the tips of refs makes Fetch of another commit take more.
+// there already), Push 2 the first time (1 if a ref was found moved) and 1 after
+// that. Only a server that gives out nothing but the tips of refs makes Fetch of
+// another commit take more, and one that knows version 0 only the first Refs.
 //
 // Everything fetched stays in memory for the life of the [Repo], as the port
 // promises. A long-running process opens a Repo for a round of work and lets it
@@ -221,18 +223,7 @@ func (r *Repo) Object(id gitrepo.Hash) (gitrepo.Object, error) {
 
 // Refs implements [gitrepo.Reader].
 func (r *Repo) Refs(ctx context.Context, prefixes ...string) (gitrepo.Refs, error) {
-	refs, err := do(ctx, r, func(ctx context.Context) (gitrepo.Refs, error) {
-		s, err := r.dial.open(ctx, uploadPack)
-		if err != nil {
-			return nil, err
-		}
-		s.close()
-		return refsOf(s.advertised()), nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return refs.Filter(prefixes...), nil
+	return do(ctx, r, func(ctx context.Context) (gitrepo.Refs, error) { return r.dial.list(ctx, prefixes) })
 }
 
 // refsOf leaves out HEAD, which is no ref of its own, and the ".have" lines

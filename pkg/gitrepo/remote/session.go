@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 )
 
 // service is one of the two programs that a git server offers.
@@ -27,6 +29,12 @@ const maxAdvertisement = 64 << 20
 // dialer starts sessions. A session begins with the server's list of refs.
 type dialer interface {
 	open(ctx context.Context, s service) (session, error)
+	// again begins a session with a service that was open before, and of which it
+	// is known what it can do, without its list of refs; nil when it is not known.
+	again(s service) session
+	// list returns the refs whose names begin with one of the prefixes, or all when
+	// there are none.
+	list(ctx context.Context, prefixes []string) (gitrepo.Refs, error)
 	// stateless says that each exchange of a session stands alone, so there
 	// can be several.
 	stateless() bool

@@ -37,6 +37,12 @@ func (d *sshDialer) address() string {
 	return net.JoinHostPort(strings.Trim(d.endpoint.Host, "[]"), strconv.Itoa(port))
 }
 
+func (d *sshDialer) again(service) session { return nil }
+
+func (d *sshDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs, error) {
+	return listByAdvertisement(ctx, d, prefixes)
+}
+
 func (d *sshDialer) open(ctx context.Context, s service) (session, error) {
 	var closers []func() error
 	closeAll := func() {

@@ -1,0 +1,222 @@
+package remote_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo/githttp"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
+	"github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
+)
+
+// byKind lets a test answer the requests that list refs by version 2, and those
+// that push, itself: it returns whether it has.
+func byKind(answer func(w http.ResponseWriter, r *http.Request, list, push bool) bool) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			list := bytes.Contains(body, []byte("command=ls-refs"))
+			push := strings.HasSuffix(r.URL.Path, "/git-receive-pack")
+			if !answer(w, r, list, push) {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// TestRefsOfPrefixes: a git host keeps refs for every pull request, which are not
+// even sent.
+func TestRefsOfPrefixes(t *testing.T) {
+	t.Parallel()
+	server := gitrepotest.Server(t, githttp.Options{})
+	url := server.Init("shop.git")
+	id := gitrepotest.Grow(t, open(t, url, remote.Options{}), main, gitrepotest.Files{"a": "1"})
+	server.Git("shop.git", "tag", "-a", "-m", "one", "v1", string(id))
+	tag := gitrepo.Hash(server.Git("shop.git", "rev-parse", "refs/tags/v1"))
+	for _, name := range []string{"refs/pull/1/head", "refs/pull/2/head", "refs/heads/other", "refs/headstrong/x"} {
+		server.Git("shop.git", "update-ref", name, string(id))
+	}
+	var received atomic.Int64
+	repo := open(t, url, remote.Options{OnRoundTrip: func(trip remote.RoundTrip) { received.Add(trip.BytesReceived) }})
+	list := func(prefixes ...string) (gitrepo.Refs, int64) {
+		received.Store(0)
+		return gitrepotest.MustRefs(t, repo, prefixes...), received.Load()
+	}
+	all, size := list()
+	if diff := cmp.Diff(gitrepo.Refs{
+		main: id, "refs/heads/other": id, "refs/headstrong/x": id, "refs/pull/1/head": id, "refs/pull/2/head": id, "refs/tags/v1": tag,
+	}, all); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+	some, smaller := list(gitrepo.Heads, gitrepo.Tags)
+	if diff := cmp.Diff(gitrepo.Refs{main: id, "refs/heads/other": id, "refs/tags/v1": tag}, some); diff != "" {
+		t.Errorf("branches and tags (-want +got):\n%s", diff)
+	}
+	if smaller >= size {
+		t.Errorf("%d bytes came for three refs, and %d for all", smaller, size)
+	}
+	if one, _ := list(main); len(one) != 1 || one[main] != id {
+		t.Errorf("one branch: %v", one)
+	}
+	if none, _ := list("refs/notes/"); len(none) != 0 || none == nil {
+		t.Errorf("nothing: %v", none)
+	}
+}
+
+// TestRefsOfAnEmptyRepository: there are none, and that is no error.
+func TestRefsOfAnEmptyRepository(t *testing.T) {
+	t.Parallel()
+	repo := open(t, gitrepotest.Server(t, githttp.Options{}).Init("shop.git"), remote.Options{})
+	if refs := gitrepotest.MustRefs(t, repo); len(refs) != 0 {
+		t.Errorf("there are %v", refs)
+	}
+}
+
+// TestServerOfVersionZero: a server that does not know version 2 is asked once,
+// whatever it answers, and by version 0 from then on.
+func TestServerOfVersionZero(t *testing.T) {
+	t.Parallel()
+	result := "application/x-git-upload-pack-result"
+	for name, refuse := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
+		"git before 2.18": func(_ http.ResponseWriter, r *http.Request) bool { r.Header.Del("Git-Protocol"); return false },
+		"404":             func(w http.ResponseWriter, _ *http.Request) bool { http.NotFound(w, nil); return true },
+		"400": func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "what?", http.StatusBadRequest)
+			return true
+		},
+		"501": func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "no", http.StatusNotImplemented)
+			return true
+		},
+		"a page": func(w http.ResponseWriter, _ *http.Request) bool { _, _ = io.WriteString(w, "<html>"); return true },
+		"an error line": func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Type", result)
+			_, _ = io.WriteString(w, "0010ERR who's this")
+			return true
+		},
+		"nothing": func(w http.ResponseWriter, _ *http.Request) bool { w.Header().Set("Content-Type", result); return true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := gitrepotest.Server(t, githttp.Options{}, byKind(func(w http.ResponseWriter, r *http.Request, list, _ bool) bool {
+				return list && refuse(w, r)
+			}))
+			url := server.Init("shop.git")
+			var seen trips
+			repo := open(t, url, remote.Options{OnRoundTrip: seen.add})
+			gitrepotest.Grow(t, repo, main, gitrepotest.Files{"a": "1"})
+			seen.take()
+			for range 2 {
+				if refs := gitrepotest.MustRefs(t, repo, gitrepo.Heads); len(refs) != 1 {
+					t.Errorf("there are %v", refs)
+				}
+				if got := seen.take(); len(got) != 1 {
+					t.Errorf("it takes %v", got)
+				}
+			}
+		})
+	}
+}
+
+// TestBusyServerIsNoOldServer: an answer that says nothing about what a server
+// knows is the result. One that is out of order may be out of order for this
+// request only, and is asked in the other way as well.
+func TestBusyServerIsNoOldServer(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]struct {
+		err      error
+		requests int64
+	}{
+		http.StatusTooManyRequests:    {gitrepo.ErrUnreachable, 1},
+		http.StatusUnauthorized:       {gitrepo.ErrUnauthorized, 1},
+		http.StatusForbidden:          {gitrepo.ErrUnauthorized, 1},
+		http.StatusServiceUnavailable: {gitrepo.ErrUnreachable, 2},
+	} {
+		var requests atomic.Int64
+		server := gitrepotest.Server(t, githttp.Options{}, byKind(func(w http.ResponseWriter, _ *http.Request, _, _ bool) bool {
+			requests.Add(1)
+			w.WriteHeader(status)
+			return true
+		}))
+		repo := open(t, server.Init("shop.git"), remote.Options{})
+		if _, err := repo.Refs(t.Context()); !errors.Is(err, want.err) || requests.Load() != want.requests {
+			t.Errorf("%d: %v after %d requests", status, err, requests.Load())
+		}
+	}
+}
+
+// TestPushWithoutList: after the first push the server is not asked again what it
+// has. One that does not take that is asked, and the push is done all the same.
+func TestPushWithoutList(t *testing.T) {
+	t.Parallel()
+	var refuse atomic.Bool
+	asked := false // before the push that comes next; the test does one thing at a time
+	server := gitrepotest.Server(t, githttp.Options{}, byKind(func(w http.ResponseWriter, r *http.Request, _, push bool) bool {
+		if r.URL.Query().Get("service") == "git-receive-pack" {
+			asked = true
+			return false
+		}
+		if push && refuse.Load() && !asked {
+			http.Error(w, "who are you?", http.StatusBadRequest)
+			return true
+		}
+		if push {
+			asked = false
+		}
+		return false
+	}))
+	url := server.Init("shop.git")
+	var seen trips
+	repo := open(t, url, remote.Options{OnRoundTrip: seen.add})
+	id := gitrepotest.Grow(t, repo, main, gitrepotest.Files{"a": "1"})
+	push := func(name string, want ...string) {
+		t.Helper()
+		seen.take()
+		gitrepotest.MustPush(t, repo, gitrepo.Push{Updates: []gitrepo.Update{{Ref: gitrepo.Tags + name, New: id}}})
+		if diff := cmp.Diff(want, seen.take()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if got := server.Git("shop.git", "rev-parse", gitrepo.Tags+name); got != string(id) {
+			t.Errorf("%s is %s", name, got)
+		}
+	}
+	push("v1", "receive-pack")
+	push("v2", "receive-pack")
+	refuse.Store(true)
+	push("v3", "receive-pack", "receive-pack refs", "receive-pack")
+	refuse.Store(false)
+
+	// What comes to nothing is as it is with a list.
+	old := gitrepotest.Grow(t, open(t, url, remote.Options{}), main, gitrepotest.Files{"a": "2"})
+	var moved *gitrepo.RefMovedError
+	next, objects := gitrepotest.Commit(t, repo, gitrepotest.Files{"a": "3"}, "next", id)
+	err := repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: main, Old: id, New: next}}, Objects: objects})
+	if !errors.As(err, &moved) || moved.Got != old {
+		t.Errorf("a branch that has moved: %v", err)
+	}
+	err = repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: gitrepo.Tags + "v1", New: id}}})
+	if !errors.As(err, &moved) || moved.Got != id {
+		t.Errorf("a tag that is there: %v", err)
+	}
+	err = repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: gitrepo.Heads + "gone", Old: id, New: next}}, Objects: objects})
+	if !errors.As(err, &moved) || moved.Got != "" {
+		t.Errorf("a branch that is gone: %v", err)
+	}
+	err = repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: main + "/below", New: id}}})
+	if !errors.Is(err, gitrepo.ErrRejected) || !strings.Contains(err.Error(), "cannot exist beside") {
+		t.Errorf("a branch below another: %v", err)
+	}
+}
