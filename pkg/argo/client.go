@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	argocd "github.com/argoproj/argo-cd/v2/pkg/apis/application"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,6 +45,8 @@ type Client struct {
 	raw       rest.Interface
 	namespace string
 	now       func() time.Time
+	// seen is the newest version of an Application, or of a list, so far.
+	seen atomic.Uint64
 
 	mu     sync.Mutex         // guards unseen
 	unseen map[string]refusal // by namespace, whose Pods may not be listed
@@ -126,11 +131,29 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// List implements promotion.Applications. It reads every page from the API
-// server; a page that cannot be read makes the whole answer an error.
+// List implements promotion.Applications. Unless the context is exact, the API
+// server answers from its cache, which it keeps for such lists: never older than
+// what this client has seen before, in a list or a watch. Of an exact list every
+// Application of the namespace may have to be read from etcd, whosever it is.
 func (c *Client) List(ctx context.Context, pipeline string) ([]promotion.Application, error) {
+	// Without a limit: pages are never served from the cache.
+	options := metav1.ListOptions{LabelSelector: LabelPipeline + "=" + pipeline}
+	if known := c.seen.Load(); known > 0 && !promotion.IsExact(ctx) {
+		options.ResourceVersion, options.ResourceVersionMatch = strconv.FormatUint(known, 10), metav1.ResourceVersionMatchNotOlderThan
+	}
+	found, err := c.list(ctx, options)
+	if options.ResourceVersion != "" && apierrors.IsTimeout(err) {
+		// The server is behind what another one has said, or was restored from a
+		// backup and begins to count anew.
+		c.seen.Store(0)
+		options.ResourceVersion, options.ResourceVersionMatch = "", ""
+		found, err = c.list(ctx, options)
+	}
+	return found, err
+}
+
+func (c *Client) list(ctx context.Context, options metav1.ListOptions) ([]promotion.Application, error) {
 	var found []promotion.Application
-	options := metav1.ListOptions{LabelSelector: LabelPipeline + "=" + pipeline, Limit: pageSize}
 	for {
 		result := c.raw.Get().NamespaceIfScoped(c.namespace, c.namespace != "").Resource(applications.Resource).
 			VersionedParams(&options, metav1.ParameterCodec).Do(ctx)
@@ -150,8 +173,26 @@ func (c *Client) List(ctx context.Context, pipeline string) ([]promotion.Applica
 				found = append(found, a)
 			}
 		}
-		if options.Continue = page.Metadata.Continue; options.Continue == "" {
+		if page.Metadata.Continue == "" {
+			c.see(page.Metadata.ResourceVersion)
 			return found, nil
+		}
+		// Nobody asked for pages, but a proxy may know better.
+		options.Continue, options.ResourceVersion, options.ResourceVersionMatch = page.Metadata.Continue, "", ""
+	}
+}
+
+// see remembers how new a list or an object was. Versions of one kind of object
+// are numbers that grow (KEP 5504); what is none is not remembered.
+func (c *Client) see(version string) {
+	n, err := strconv.ParseUint(version, 10, 64)
+	if err != nil {
+		return
+	}
+	for {
+		known := c.seen.Load()
+		if n <= known || c.seen.CompareAndSwap(known, n) {
+			return
 		}
 	}
 }

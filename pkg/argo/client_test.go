@@ -1,6 +1,7 @@
 package argo
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -23,12 +24,16 @@ import (
 	"k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/rest"
 	kubetesting "k8s.io/client-go/testing"
+
+	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
 // cluster is an API server that hands out Applications in pages.
 type cluster struct {
 	pages  [][]any
 	broken int // the page that cannot be read; -1 for none
+	// version of what it has; a request for something newer is in vain.
+	version int
 
 	mu      sync.Mutex // guards queries
 	queries []string
@@ -37,7 +42,9 @@ type cluster struct {
 func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	c.mu.Lock()
-	c.queries = append(c.queries, r.Method+" "+r.URL.Path+" "+query.Get("labelSelector")+" "+query.Get("limit")+" "+query.Get("continue"))
+	c.queries = append(c.queries, strings.TrimSpace(strings.Join([]string{
+		r.Method, r.URL.Path, query.Get("labelSelector"), query.Get("limit") + query.Get("continue"), query.Get("resourceVersion"), query.Get("resourceVersionMatch"),
+	}, " ")))
 	c.mu.Unlock()
 	page, _ := strconv.Atoi(query.Get("continue"))
 	w.Header().Set("Content-Type", "application/json")
@@ -46,7 +53,12 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"the provided continue parameter is too old"}`))
 		return
 	}
-	meta := map[string]any{"resourceVersion": "1"}
+	if wanted, _ := strconv.Atoi(query.Get("resourceVersion")); wanted > c.version {
+		w.WriteHeader(http.StatusGatewayTimeout)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","code":504,"message":"Too large resource version"}`))
+		return
+	}
+	meta := map[string]any{"resourceVersion": strconv.Itoa(c.version)}
 	if page+1 < len(c.pages) {
 		meta["continue"] = strconv.Itoa(page + 1)
 	}
@@ -96,12 +108,42 @@ func TestListPages(t *testing.T) {
 		if diff := cmp.Diff([]string{"a", "b", "c"}, names); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		prefix := "GET " + path + " propagator.dev/pipeline=shop 200 "
-		if diff := cmp.Diff([]string{prefix, prefix + "1", prefix + "2", prefix + "3"}, c.queries); diff != "" {
+		prefix := "GET " + path + " propagator.dev/pipeline=shop"
+		if diff := cmp.Diff([]string{prefix, prefix + " 1", prefix + " 2", prefix + " 3"}, c.queries); diff != "" {
 			t.Errorf("queries (-want +got):\n%s", diff)
 		}
 		c.queries = nil
 	}
+}
+
+// TestListFromCache: an API server may answer from its cache, if that is not older
+// than what was seen before, and an exact list is as new as the call. A server that
+// is behind, or was restored from a backup, is asked for what it has.
+func TestListFromCache(t *testing.T) {
+	c := &cluster{broken: -1, version: 40, pages: [][]any{{named(t, "a")}}}
+	client := c.connect(t, "argocd")
+	const plain = "GET /apis/argoproj.io/v1alpha1/namespaces/argocd/applications propagator.dev/pipeline=shop"
+	list := func(name string, ctx context.Context, want ...string) {
+		t.Helper()
+		c.queries = nil
+		if found, err := client.List(ctx, "shop"); err != nil || len(found) != 1 {
+			t.Errorf("%s: %d Applications, %v", name, len(found), err)
+		}
+		if diff := cmp.Diff(want, c.queries); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	list("first", t.Context(), plain)
+	list("second", t.Context(), plain+"  40 NotOlderThan")
+	list("exact", promotion.Exact(t.Context()), plain)
+	client.see("70") // in a watch
+	client.see("60")
+	client.see("?")
+	c.version = 75
+	list("after a watch", t.Context(), plain+"  70 NotOlderThan")
+	c.version = 5
+	list("restored", t.Context(), plain+"  75 NotOlderThan", plain)
+	list("and then", t.Context(), plain+"  5 NotOlderThan")
 }
 
 // TestListFails: what cannot be read in full is an error, never fewer

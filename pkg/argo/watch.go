@@ -34,7 +34,7 @@ const (
 
 // Watch calls changed with the pipeline of every labelled Application that has
 // changed in a way that a promotion could depend on, until the context ends. It
-// only says when to look: [Client.List] reads the API server anew, and
+// only says when to look: [Client.List] asks the API server anew, and
 // never what a watch has seen, so one that lags behind or breaks costs time and
 // proves nothing wrong (I7). Without the right to watch, or when no watch lasts,
 // it says so once, and the caller has its own interval.
@@ -109,6 +109,7 @@ func (c *Client) watchOnce(ctx context.Context, seen marks, changed func(string)
 			if !ok || event.Type == watch.Bookmark {
 				continue
 			}
+			c.see(object.GetResourceVersion())
 			shown[keyOf(object)] = true
 			seen.hear(event.Type, object, changed)
 		}

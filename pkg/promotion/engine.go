@@ -178,7 +178,27 @@ func (e *Engine) look(ctx context.Context) (*State, Decision, error) {
 	}
 	e.Hops.see(state, e.now())
 	decision, err := e.Plan(ctx, state)
+	if err != nil || len(decision.Steps) == 0 || e.Applications == nil {
+		return state, decision, err
+	}
+	// Something will be written, and not on the word of a cache.
+	if err := e.lookExactly(ctx, state); err != nil {
+		return nil, Decision{}, stepError("observe", sideArgo, err)
+	}
+	decision, err = e.Plan(ctx, state)
 	return state, decision, err
+}
+
+// lookExactly asks Argo CD once more what the Applications are now.
+func (e *Engine) lookExactly(ctx context.Context, s *State) error {
+	s.Candidate, s.CandidateWait = nil, Wait{}
+	for i := range s.Environments {
+		s.Environments[i].Applications = nil
+	}
+	if err := e.observeApplications(Exact(ctx), s); err != nil {
+		return err
+	}
+	return e.observeTiming(ctx, s)
 }
 
 // maxLostRaces bounds how often one Reconcile plans again after another writer

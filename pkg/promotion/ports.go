@@ -8,10 +8,22 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/registry"
 )
 
+// exactly is the key of [Exact].
+type exactly struct{}
+
+// Exact makes reads with the context show what is there at the time of the call, at
+// whatever price. Something is about to be written that rests on them.
+func Exact(ctx context.Context) context.Context { return context.WithValue(ctx, exactly{}, true) }
+
+// IsExact reports whether the context was made by [Exact].
+func IsExact(ctx context.Context) bool { return ctx.Value(exactly{}) != nil }
+
 // Applications is what the engine sees of Argo CD.
 type Applications interface {
 	// List returns every Application of the pipeline that is visible from
-	// here, fresh from the API server. An error means unknown, never "none".
+	// here, as the API server has it: not older than what was returned before, and
+	// where the context is [Exact] not older than the call. An error means unknown,
+	// never "none".
 	List(ctx context.Context, pipeline string) ([]Application, error)
 	// Poke asks for the pipeline's ApplicationSets to be generated anew. It is
 	// a courtesy that saves time; a failure loses nothing.

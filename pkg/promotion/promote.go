@@ -67,7 +67,7 @@ func (e *Engine) executePromotion(ctx context.Context, s *State, step Step) erro
 // its time, and meanwhile the environment before may have been rolled back, an
 // approval withdrawn or the environment put on hold.
 func (e *Engine) pushStillAllowed(ctx context.Context, step Step, target snapshot.Snapshot) error {
-	s, err := e.Observe(ctx)
+	s, err := e.Observe(Exact(ctx))
 	if err != nil {
 		return err
 	}
