@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -453,14 +454,29 @@ func (c *company) cli(ctx context.Context, args ...string) (string, error) {
 	return string(output), nil
 }
 
-// propagator is cli for commands that must succeed.
+// propagator is cli for commands that must succeed. The git host's webhook fires
+// where one has pushed: it is silent for the user Propagator, who is the hook as well.
 func (c *company) propagator(args ...string) string {
 	c.t.Helper()
+	before := c.refs()
 	output, err := c.cli(c.t.Context(), args...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	if !maps.Equal(before, c.refs()) {
+		world.pushed(c.Repo(), gitserver.Lead)
+	}
 	return output
+}
+
+// refs are all of the repository, with the ids of what they name.
+func (c *company) refs() map[string]string {
+	c.t.Helper()
+	refs, err := world.git.Refs(c.Repo())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return refs
 }
 
 // approve agrees to a version for prod.

@@ -86,13 +86,3 @@ func (c *company) drift(environment string) {
 		c.t.Errorf("%s has %s replicas after the healing (%v)", environment, replicas, err)
 	}
 }
-
-// refs is everything that the repository's refs name, a line each.
-func (c *company) refs() string {
-	c.t.Helper()
-	output, err := world.git.Git(c.t.Context(), c.Repo(), "for-each-ref", "--format=%(refname) %(objectname)")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return output
-}
