@@ -45,7 +45,7 @@ type Client struct {
 	raw       rest.Interface
 	namespace string
 	now       func() time.Time
-	// seen is the newest version of an Application, or of a list, so far.
+	// seen is the newest version of an Application so far.
 	seen atomic.Uint64
 
 	mu     sync.Mutex         // guards unseen
@@ -169,12 +169,12 @@ func (c *Client) list(ctx context.Context, options metav1.ListOptions) ([]promot
 			return nil, unreadable(raw, err)
 		}
 		for i := range page.Items {
+			c.see(page.Items[i].Metadata.ResourceVersion)
 			if a, ok := page.Items[i].read(); ok {
 				found = append(found, a)
 			}
 		}
 		if page.Metadata.Continue == "" {
-			c.see(page.Metadata.ResourceVersion)
 			return found, nil
 		}
 		// Nobody asked for pages, but a proxy may know better.
@@ -182,8 +182,10 @@ func (c *Client) list(ctx context.Context, options metav1.ListOptions) ([]promot
 	}
 }
 
-// see remembers how new a list or an object was. Versions of one kind of object
-// are numbers that grow (KEP 5504); what is none is not remembered.
+// see remembers how new an Application was. Versions of one kind of object are
+// numbers that grow (KEP 5504); what is none is not remembered. Those of lists are
+// of all kinds: a cache of Applications may not come to one before an Application
+// changes, and a request for it would wait in vain.
 func (c *Client) see(version string) {
 	n, err := strconv.ParseUint(version, 10, 64)
 	if err != nil {

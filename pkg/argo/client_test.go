@@ -32,7 +32,7 @@ import (
 type cluster struct {
 	pages  [][]any
 	broken int // the page that cannot be read; -1 for none
-	// version of what it has; a request for something newer is in vain.
+	// version of the newest Application; a request for something newer is in vain.
 	version int
 
 	mu      sync.Mutex // guards queries
@@ -58,7 +58,8 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","code":504,"message":"Too large resource version"}`))
 		return
 	}
-	meta := map[string]any{"resourceVersion": strconv.Itoa(c.version)}
+	// A list has the version of everything that there is, which no Application has.
+	meta := map[string]any{"resourceVersion": strconv.Itoa(c.version + 1000)}
 	if page+1 < len(c.pages) {
 		meta["continue"] = strconv.Itoa(page + 1)
 	}
@@ -120,7 +121,13 @@ func TestListPages(t *testing.T) {
 // than what was seen before, and an exact list is as new as the call. A server that
 // is behind, or was restored from a backup, is asked for what it has.
 func TestListFromCache(t *testing.T) {
-	c := &cluster{broken: -1, version: 40, pages: [][]any{{named(t, "a")}}}
+	app := named(t, "a")
+	c := &cluster{broken: -1, pages: [][]any{{app}}}
+	has := func(version int) {
+		c.version = version
+		object(app, "metadata")["resourceVersion"] = strconv.Itoa(version)
+	}
+	has(40)
 	client := c.connect(t, "argocd")
 	const plain = "GET /apis/argoproj.io/v1alpha1/namespaces/argocd/applications propagator.dev/pipeline=shop"
 	list := func(name string, ctx context.Context, want ...string) {
@@ -139,9 +146,9 @@ func TestListFromCache(t *testing.T) {
 	client.see("70") // in a watch
 	client.see("60")
 	client.see("?")
-	c.version = 75
+	has(75)
 	list("after a watch", t.Context(), plain+"  70 NotOlderThan")
-	c.version = 5
+	has(5)
 	list("restored", t.Context(), plain+"  75 NotOlderThan", plain)
 	list("and then", t.Context(), plain+"  5 NotOlderThan")
 }
