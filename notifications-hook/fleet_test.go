@@ -72,6 +72,7 @@ func newFleet(t testing.TB, count int) *fleet {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			running <- struct{}{}
 			defer func() { <-running }()
+			// What a request is about is in its body.
 			begin, _ := io.ReadAll(io.LimitReader(r.Body, 1<<10))
 			r.Body = struct {
 				io.Reader

@@ -33,12 +33,8 @@ var (
 // changed value is an event, so every poke writes another one.
 const annotationRefresh = "argocd.argoproj.io/application-set-refresh"
 
-// pageSize bounds one list answer of the API server.
-const pageSize = 200
-
 // Client reads Applications, pokes ApplicationSets, and asks Argo CD to see to
-// an Application again. It is safe for
-// concurrent use.
+// an Application again. It is safe for concurrent use.
 type Client struct {
 	kube dynamic.Interface
 	// raw gives what the API server says as it comes.
@@ -142,7 +138,7 @@ func (c *Client) List(ctx context.Context, pipeline string) ([]promotion.Applica
 		options.ResourceVersion, options.ResourceVersionMatch = strconv.FormatUint(known, 10), metav1.ResourceVersionMatchNotOlderThan
 	}
 	found, err := c.list(ctx, options)
-	if options.ResourceVersion != "" && apierrors.IsTimeout(err) {
+	if options.ResourceVersion != "" && apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) {
 		// The server is behind what another one has said, or was restored from a
 		// backup and begins to count anew.
 		c.seen.Store(0)

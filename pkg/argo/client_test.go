@@ -16,6 +16,7 @@ import (
 
 	argocommon "github.com/argoproj/argo-cd/v2/common"
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,6 +35,7 @@ type cluster struct {
 	broken int // the page that cannot be read; -1 for none
 	// version of the newest Application; a request for something newer is in vain.
 	version int
+	slow    bool
 
 	mu      sync.Mutex // guards queries
 	queries []string
@@ -53,9 +55,15 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,"message":"the provided continue parameter is too old"}`))
 		return
 	}
+	if c.slow {
+		w.WriteHeader(http.StatusGatewayTimeout)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","code":504,"message":"Timeout: request did not complete within the allotted timeout"}`))
+		return
+	}
 	if wanted, _ := strconv.Atoi(query.Get("resourceVersion")); wanted > c.version {
 		w.WriteHeader(http.StatusGatewayTimeout)
-		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","code":504,"message":"Too large resource version"}`))
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","code":504,"message":"Too large resource version: 75, current: 5",` +
+			`"details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1}}`))
 		return
 	}
 	// A list has the version of everything that there is, which no Application has.
@@ -151,6 +159,12 @@ func TestListFromCache(t *testing.T) {
 	has(5)
 	list("restored", t.Context(), plain+"  75 NotOlderThan", plain)
 	list("and then", t.Context(), plain+"  5 NotOlderThan")
+
+	// One that is slow is not asked for more.
+	c.slow, c.queries = true, nil
+	if found, err := client.List(t.Context(), "shop"); !apierrors.IsTimeout(err) || len(c.queries) != 1 {
+		t.Errorf("a slow server: %d Applications, %v after %q", len(found), err, c.queries)
+	}
 }
 
 // TestListFails: what cannot be read in full is an error, never fewer

@@ -20,6 +20,9 @@ var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 // Argo CD says, and must not hold it up for long.
 const podsTimeout = 20 * time.Second
 
+// pageSize bounds one list of Pods that the API server answers.
+const pageSize = 200
+
 // The labels with which owners tell their ReplicaSets apart.
 const (
 	labelTemplateHash = "pod-template-hash"

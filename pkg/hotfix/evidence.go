@@ -58,11 +58,11 @@ type past struct {
 	mu        sync.Mutex
 	histories map[gitrepo.Hash]*chronicle
 	patches   map[gitrepo.Hash]string
-	entries   map[place]gitrepo.Entry // a zero one for what is not there
+	entries   map[entryKey]gitrepo.Entry // a zero one for what is not there
 }
 
-// place is a name in a folder.
-type place struct {
+// entryKey is a name in a folder.
+type entryKey struct {
 	tree gitrepo.Hash
 	name string
 }
@@ -82,7 +82,7 @@ func (p *past) lookup(r gitrepo.Objects, tree gitrepo.Hash, path string) (gitrep
 		if entry.Mode != gitrepo.ModeDir {
 			return gitrepo.Entry{}, fmt.Errorf("look up %q: %w", path, fs.ErrNotExist)
 		}
-		at := place{entry.ID, name}
+		at := entryKey{entry.ID, name}
 		p.mu.Lock()
 		known, ok := p.entries[at]
 		p.mu.Unlock()
@@ -94,7 +94,7 @@ func (p *past) lookup(r gitrepo.Objects, tree gitrepo.Hash, path string) (gitrep
 			known.Name = name // not a part of the whole folder
 			p.mu.Lock()
 			if p.entries == nil || len(p.entries) >= maxEntries {
-				p.entries = map[place]gitrepo.Entry{}
+				p.entries = map[entryKey]gitrepo.Entry{}
 			}
 			p.entries[at] = known
 			p.mu.Unlock()

@@ -203,3 +203,27 @@ func TestTakenBackInComposition(t *testing.T) {
 	s.commit("place2", compose(s.debt("better", "fix", "better")), a("better"), "patch", "better")
 	s.expect(s.debt("fix", "base", "fix"), "place2", hotfix.Contained)
 }
+
+// TestMerges: a hotfix decides about another one when one of its own commits is a
+// merge with it, and not because it was made on top of it.
+func TestMerges(t *testing.T) {
+	t.Parallel()
+	a := func(a string) gitrepotest.Files { return gitrepotest.Files{"a.txt": a + "\n"} }
+	s := tell(t, a("old"))
+	s.commit("first", "fix", a("fixed"), "base")
+	s.commit("own", "fix", a("better"), "base")
+	s.commit("merged", "merge", a("better"), "own", "first")
+	s.commit("on top", "go on", a("better"), "first")
+	s.commit("later", "go on", a("best"), "merged")
+	client := s.repo.Client()
+	for _, tt := range []struct {
+		base, head string
+		want       bool
+	}{{"base", "own", false}, {"base", "merged", true}, {"base", "later", true}, {"first", "merged", true}, {"first", "on top", false}, {"merged", "later", false}} {
+		gitrepotest.MustFetch(t, client, gitrepo.FetchOptions{Depth: 10}, s.ids[tt.head])
+		got, err := hotfix.Merges(client, s.debt("h", tt.base, tt.head).Hotfix, s.ids["first"])
+		if err != nil || got != tt.want {
+			t.Errorf("%s to %s: %v, %v", tt.base, tt.head, got, err)
+		}
+	}
+}

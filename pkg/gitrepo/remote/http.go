@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -36,21 +37,31 @@ type httpDialer struct {
 	onRoundTrip func(RoundTrip)
 	log         *slog.Logger
 
+	now func() time.Time
+
 	mu sync.Mutex // guards the rest
-	// moved is where the server has redirected to, plain that it knows version 0
-	// only, and takes what it said that its receive-pack can do.
+	// moved is where the server has redirected to, plain until when it is taken for
+	// one that knows version 0 only, and takes what it said that its receive-pack can
+	// do.
 	moved string
-	plain bool
+	plain time.Time
 	takes *packp.AdvRefs
+	// heard is when the server answered last.
+	heard time.Time
 }
+
+// fresh is how long after an answer a connection is sure not to be closed by the
+// server just now, because it was idle. The usual limits are a minute and more.
+const fresh = 15 * time.Second
 
 func (d *httpDialer) stateless() bool { return true }
 
-// known is where the repository is, and whether its server knows version 0 only.
+// known is where the repository is, and whether its server is taken for one that
+// knows version 0 only.
 func (d *httpDialer) known() (base string, plain bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return cmp.Or(d.moved, d.base), d.plain
+	return cmp.Or(d.moved, d.base), d.now().Before(d.plain)
 }
 
 func (d *httpDialer) host() string {
@@ -204,7 +215,8 @@ func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
 func (d *httpDialer) again(s service) session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s != receivePack || d.takes == nil {
+	// A push is not tried again by net/http, so it needs a connection that holds.
+	if s != receivePack || d.takes == nil || d.now().Sub(d.heard) > fresh {
 		return nil
 	}
 	adv := d.takes
@@ -256,6 +268,11 @@ func (d *httpDialer) post(ctx context.Context, base string, to service, request 
 	if protocol != "" {
 		req.Header.Set("Git-Protocol", protocol)
 	}
+	if to == uploadPack {
+		// It only reads. With this, which is not sent, net/http tries again if the
+		// server has just closed the connection that was idle, as it does for a GET.
+		req.Header["Idempotency-Key"] = nil
+	}
 	res, err := d.send(req, kind, int64(len(body)))
 	if err != nil {
 		return nil, err
@@ -289,6 +306,9 @@ func (d *httpDialer) send(req *http.Request, kind string, sent int64) (*http.Res
 			d.onRoundTrip(RoundTrip{Kind: kind, BytesSent: sent, BytesReceived: received})
 		}
 	}}
+	d.mu.Lock()
+	d.heard = d.now()
+	d.mu.Unlock()
 	if res.StatusCode == http.StatusOK {
 		return res, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -20,10 +21,18 @@ import (
 // prefixes only. A git host has far more: one for each pull request, kept for ever.
 // It begins with a request for the service's capabilities; this package asks at
 // once, as a server of an older version answers that it does not understand, and
-// is asked by version 0 from then on.
+// is asked by version 0 for a day.
 
 // delimiter separates the parts of a request.
 const delimiter = "0001"
+
+// How long a server is taken for one of version 0: one that does not know the
+// request until it may have been upgraded, one that was out of order for it until
+// it may be in order again.
+const (
+	plainIfUnknown = 24 * time.Hour
+	plainIfBroken  = 10 * time.Minute
+)
 
 // list implements [dialer].
 func (d *httpDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs, error) {
@@ -32,22 +41,26 @@ func (d *httpDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs,
 		return listByAdvertisement(ctx, d, prefixes)
 	}
 	refs, err := d.lsRefs(ctx, base, prefixes)
-	var status *statusCode
-	// Where git gives up because it cannot read the request, servers say 500 or 502.
-	if broke := errors.As(err, &status) && status.code >= 500; !broke && !misunderstood(err) {
-		return refs, err
+	pause := plainIfUnknown
+	if !misunderstood(err) {
+		// Where git gives up because it cannot read the request, servers say 500 or 502.
+		var status *statusCode
+		if !errors.As(err, &status) || status.code < 500 {
+			return refs, err
+		}
+		pause = plainIfBroken
 	}
-	s, again := d.open(ctx, uploadPack)
-	if again != nil {
-		return nil, again
+	refs, err = listByAdvertisement(ctx, d, prefixes)
+	if err != nil {
+		return nil, err
 	}
 	// It may have moved, and answers at its new place.
 	if moved, _ := d.known(); moved == base {
 		d.mu.Lock()
-		d.plain = true
-		d.mu.Unlock()
+		defer d.mu.Unlock()
+		d.plain = d.now().Add(pause)
 	}
-	return refsOf(s.advertised()).Filter(prefixes...), nil
+	return refs, nil
 }
 
 // listByAdvertisement is how every server of version 0 lists its refs, which is

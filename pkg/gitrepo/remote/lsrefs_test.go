@@ -3,11 +3,14 @@ package remote_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -198,6 +201,10 @@ func TestPushWithoutList(t *testing.T) {
 	refuse.Store(true)
 	push("v3", "receive-pack", "receive-pack refs", "receive-pack")
 	refuse.Store(false)
+	// After a while the connection may be closed at any moment.
+	remote.SetClock(repo, func() time.Time { return time.Now().Add(time.Minute) })
+	push("v4", "receive-pack refs", "receive-pack")
+	push("v5", "receive-pack")
 
 	// What comes to nothing is as it is with a list.
 	old := gitrepotest.Grow(t, open(t, url, remote.Options{}), main, gitrepotest.Files{"a": "2"})
@@ -218,5 +225,71 @@ func TestPushWithoutList(t *testing.T) {
 	err = repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: main + "/below", New: id}}})
 	if !errors.Is(err, gitrepo.ErrRejected) || !strings.Contains(err.Error(), "cannot exist beside") {
 		t.Errorf("a branch below another: %v", err)
+	}
+}
+
+// TestClosedIdleConnection: a server that closes a connection which was idle for too
+// long does so while the next request is on its way. Looks are a minute apart, and
+// many servers keep connections for just that long: reading is tried again.
+func TestClosedIdleConnection(t *testing.T) {
+	t.Parallel()
+	var closing atomic.Bool
+	var used sync.Map
+	server := gitrepotest.Server(t, githttp.Options{}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, again := used.LoadOrStore(r.RemoteAddr, true); again && closing.Load() {
+				panic(http.ErrAbortHandler) // closes it without an answer
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	repo := open(t, server.Init("shop.git"), remote.Options{})
+	id := gitrepotest.Grow(t, repo, main, gitrepotest.Files{"a": "1"})
+	closing.Store(true)
+	for range 3 {
+		if refs, err := repo.Refs(t.Context(), gitrepo.Heads); err != nil || refs[main] != id {
+			t.Errorf("%v, %v", refs, err)
+		}
+	}
+}
+
+// TestServerOfVersionZeroForNow: one that was only out of order when it was asked
+// by version 2 is asked so again later.
+func TestServerOfVersionZeroForNow(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	server := gitrepotest.Server(t, githttp.Options{}, byKind(func(w http.ResponseWriter, _ *http.Request, list, _ bool) bool {
+		if list && broken.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return true
+		}
+		return false
+	}))
+	url := server.Init("shop.git")
+	id := gitrepotest.Grow(t, open(t, url, remote.Options{}), main, gitrepotest.Files{"a": "1"})
+	for n := range 5 {
+		server.Git("shop.git", "update-ref", fmt.Sprintf("refs/pull/%d/head", n), string(id))
+	}
+	clock := time.Now()
+	var received atomic.Int64
+	repo := open(t, url, remote.Options{OnRoundTrip: func(trip remote.RoundTrip) { received.Add(trip.BytesReceived) }})
+	remote.SetClock(repo, func() time.Time { return clock })
+	cost := func() int64 {
+		received.Store(0)
+		if refs := gitrepotest.MustRefs(t, repo, gitrepo.Heads); len(refs) != 1 {
+			t.Errorf("there are %v", refs)
+		}
+		return received.Load()
+	}
+	cheap := cost()
+	broken.Store(true)
+	cost()
+	broken.Store(false)
+	if now := cost(); now <= cheap {
+		t.Errorf("it was asked by version 2 at once: %d bytes", now)
+	}
+	clock = clock.Add(time.Hour)
+	if later := cost(); later != cheap {
+		t.Errorf("an hour later a list has %d bytes, and %d when all was well", later, cheap)
 	}
 }

@@ -5,8 +5,8 @@
 // executable except for file URLs.
 //
 // Cost, in requests to an http server: Refs 1, Fetch 2 (none if everything is
-// there already), Push 2 the first time (1 if a ref was found moved) and 1 after
-// that. Only a server that gives out nothing but the tips of refs makes Fetch of
+// there already), Push 2 (1 if a ref was found moved), and 1 soon after another
+// request. Only a server that gives out nothing but the tips of refs makes Fetch of
 // another commit take more, and one that knows version 0 only the first Refs.
 //
 // Everything fetched stays in memory for the life of the [Repo], as the port
@@ -173,7 +173,7 @@ func (r *Repo) connect(rawURL string, options Options) error {
 			return fmt.Errorf("git repository %s: %w", r.url, err)
 		}
 		r.secrets = newCredentials(auth)
-		r.dial = &httpDialer{base: strings.TrimSuffix(r.url, "/"), client: client, secrets: r.secrets, onRoundTrip: options.OnRoundTrip, log: r.log}
+		r.dial = &httpDialer{base: strings.TrimSuffix(r.url, "/"), client: client, secrets: r.secrets, onRoundTrip: options.OnRoundTrip, log: r.log, now: time.Now}
 		return nil
 	}
 	endpoint, err := transport.NewEndpoint(rawURL)
