@@ -213,13 +213,13 @@ func TestMerges(t *testing.T) {
 	s.commit("first", "fix", a("fixed"), "base")
 	s.commit("own", "fix", a("better"), "base")
 	s.commit("merged", "merge", a("better"), "own", "first")
-	s.commit("on top", "go on", a("better"), "first")
+	s.commit("onTop", "go on", a("better"), "first")
 	s.commit("later", "go on", a("best"), "merged")
 	client := s.repo.Client()
 	for _, tt := range []struct {
 		base, head string
 		want       bool
-	}{{"base", "own", false}, {"base", "merged", true}, {"base", "later", true}, {"first", "merged", true}, {"first", "on top", false}, {"merged", "later", false}} {
+	}{{"base", "own", false}, {"base", "merged", true}, {"base", "later", true}, {"first", "merged", true}, {"first", "onTop", false}, {"merged", "later", false}} {
 		gitrepotest.MustFetch(t, client, gitrepo.FetchOptions{Depth: 10}, s.ids[tt.head])
 		got, err := hotfix.Merges(client, s.debt("h", tt.base, tt.head).Hotfix, s.ids["first"])
 		if err != nil || got != tt.want {
