@@ -106,8 +106,8 @@ func benchVersion(b *testing.B, text string) snapshot.Version {
 	return v
 }
 
-// addTags adds tags of older snapshots, each on a commit of its own, packed as
-// servers pack them.
+// addTags adds tags of older snapshots, each on a commit of its own, and leaves the
+// repository as servers keep theirs.
 func (s *benchShop) addTags(b *testing.B, count int) {
 	b.Helper()
 	var stream strings.Builder
@@ -119,7 +119,7 @@ func (s *benchShop) addTags(b *testing.B, count int) {
 		fmt.Fprintf(&stream, "M 100644 inline note\ndata <<.\n%d\n.\n", n)
 	}
 	gitrepotest.Git(b, s.server.Dir(benchRepository), stream.String(), "fast-import", "--quiet")
-	s.server.Git(benchRepository, "pack-refs", "--all")
+	s.server.Git(benchRepository, "gc", "--quiet")
 }
 
 // writeHistory gives the branch main so many commits with a megabyte each that

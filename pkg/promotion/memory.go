@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ type memory struct {
 	mu sync.Mutex // guards the fields below
 	// pipeline is its name, as last read from its configuration.
 	pipeline string
+	// versions that there were at the last look, newest first.
+	versions []snapshot.Version
 	// contents by digest.
 	contents map[string]contents
 	// warnings is the inquiry for what nobody waits for, and when it began.
@@ -111,6 +114,18 @@ func (k *lookup[K, V]) putAmong(most int, key K, value V) {
 		k.values = map[K]V{}
 	}
 	k.values[key] = value
+}
+
+// newestFirst sorts the versions of snapshots, which are the same ones at most
+// looks. What it returns is not to be changed.
+func (m *memory) newestFirst(tags map[snapshot.Version]gitrepo.Hash) []snapshot.Version {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	gone := func(v snapshot.Version) bool { return tags[v] == "" }
+	if len(m.versions) != len(tags) || slices.ContainsFunc(m.versions, gone) {
+		m.versions = newestFirst(tags)
+	}
+	return m.versions
 }
 
 // pastVerdict is what a gate said about a snapshot's commit.

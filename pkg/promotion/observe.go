@@ -36,17 +36,21 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	e.memory.name(pipeline.Name)
 	s := &State{
 		Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: current.Tip,
-		Tags: map[snapshot.Version]gitrepo.Hash{}, Damaged: map[snapshot.Version]string{},
+		Tags: make(map[snapshot.Version]gitrepo.Hash, len(refs)), Damaged: map[snapshot.Version]string{},
 	}
 	if current.Fault != nil {
 		s.ConfigFault = current.Fault.Error()
 	}
+	ours := gitrepo.Tags + pipeline.Name + "/"
 	for name, id := range refs {
-		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, gitrepo.Tags)); err == nil && v.Pipeline == pipeline.Name && strings.HasPrefix(name, gitrepo.Tags) {
+		if !strings.HasPrefix(name, ours) {
+			continue
+		}
+		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, gitrepo.Tags)); err == nil {
 			s.Tags[v] = id
 		}
 	}
-	s.sorted = newestFirst(s.Tags)
+	s.sorted = e.memory.newestFirst(s.Tags)
 	if err := e.observeLedgers(ctx, s, refs); err != nil {
 		return nil, stepError(step, sideGit, err)
 	}

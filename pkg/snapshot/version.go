@@ -3,8 +3,6 @@ package snapshot
 import (
 	"cmp"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -17,20 +15,52 @@ type Version struct {
 	Major, Minor, Patch int
 }
 
-var versionPattern = regexp.MustCompile(`^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)/v(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$`)
-
-// ParseVersion reads "shop/v1.4.0".
+// ParseVersion reads "shop/v1.4.0", and no other spelling of it. A repository has
+// thousands of tags that are read at every look, so it takes no regular expression.
 func ParseVersion(s string) (Version, error) {
-	m := versionPattern.FindStringSubmatch(s)
-	if m == nil {
-		return Version{}, fmt.Errorf("%q is not a snapshot version; write <pipeline>/v<major>.<minor>.<patch>, for instance shop/v1.4.0", s)
+	pipeline, number, isVersion := strings.Cut(s, "/v")
+	major, number, hasMinor := strings.Cut(number, ".")
+	minor, patch, hasPatch := strings.Cut(number, ".")
+	v := Version{Pipeline: pipeline}
+	if isVersion && hasMinor && hasPatch && isPipelineName(pipeline) &&
+		parseNumber(major, &v.Major) && parseNumber(minor, &v.Minor) && parseNumber(patch, &v.Patch) {
+		return v, nil
 	}
-	v := Version{Pipeline: m[1]}
-	// The pattern admits at most nine digits, so Atoi cannot fail.
-	v.Major, _ = strconv.Atoi(m[2])
-	v.Minor, _ = strconv.Atoi(m[3])
-	v.Patch, _ = strconv.Atoi(m[4])
-	return v, nil
+	return Version{}, fmt.Errorf("%q is not a snapshot version; write <pipeline>/v<major>.<minor>.<patch>, for instance shop/v1.4.0", s)
+}
+
+// isPipelineName reports whether a name has nothing but lower-case letters, digits
+// and, between those, hyphens.
+func isPipelineName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case c == '-' && i > 0 && i < len(s)-1:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// maxDigits of a number in a version.
+const maxDigits = 9
+
+// parseNumber reads a decimal number without leading zeros.
+func parseNumber(s string, into *int) bool {
+	if s == "" || len(s) > maxDigits || s[0] == '0' && len(s) > 1 {
+		return false
+	}
+	n := 0
+	for i := range len(s) {
+		c := s[i]
+		if c < '0' || c > '9' {
+			return false
+		}
+		n = 10*n + int(c-'0')
+	}
+	*into = n
+	return true
 }
 
 // ParseVersionOf reads a version as people type it: with or without the

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,25 @@ func TestParseVersion(t *testing.T) {
 			t.Errorf("%q: the error shows no good form: %v", text, err)
 		}
 	}
+}
+
+// versionPattern is the grammar of a version.
+var versionPattern = regexp.MustCompile(`^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)/v(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$`)
+
+// FuzzParseVersion: what is a version is what the grammar says.
+func FuzzParseVersion(f *testing.F) {
+	for _, text := range []string{"shop/v1.4.0", "a-/v1.0.0", "a/v/v1.0.0", "a/v1.02.3", "a/v1.2.3.4", "/v0.0.0", "a--b/v1.2.3", "a/v1234567890.0.0", "a/v.1.2"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		v, err := ParseVersion(text)
+		if (err == nil) != versionPattern.MatchString(text) {
+			t.Fatalf("%q: %v, %v", text, v, err)
+		}
+		if err == nil && v.String() != text {
+			t.Fatalf("%q comes back as %s", text, v)
+		}
+	})
 }
 
 func TestParseVersionOf(t *testing.T) {

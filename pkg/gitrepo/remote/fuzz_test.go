@@ -60,7 +60,7 @@ func FuzzRefs(f *testing.F) {
 	f.Add([]byte("00" + "5e" + "95dcfa3633004da0049d3d0fa03f80589cbcaf31 HEAD symref-target:refs/heads/main peeled:0\n0000"))
 	f.Add([]byte("0010ERR who's this"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		refs, err := readRefs(bytes.NewReader(data))
+		refs, err := readRefs(bytes.NewReader(data), nil)
 		if err != nil && refs != nil {
 			t.Error("refs beside an error")
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,19 +121,15 @@ func (d *httpDialer) lsRefs(ctx context.Context, base string, prefixes []string)
 		return nil, err
 	}
 	defer func() { _ = answer.Close() }()
-	refs, err := readRefs(answer)
-	if err != nil {
-		return nil, err
-	}
-	if len(prefixes) > 0 {
-		refs = refs.Filter(prefixes...) // a server may list more than it was asked for
-	}
-	return refs, nil
+	return readRefs(answer, prefixes)
 }
 
 // readRefs decodes an answer to ls-refs: lines of an id, a name, and attributes that
-// were not asked for, up to a flush.
-func readRefs(answer io.Reader) (gitrepo.Refs, error) {
+// were not asked for, up to a flush. A server may list more than it was asked for.
+func readRefs(answer io.Reader, prefixes []string) (gitrepo.Refs, error) {
+	if len(prefixes) == 0 {
+		prefixes = []string{"refs/"} // HEAD is no ref of its own
+	}
 	refs := gitrepo.Refs{}
 	lines := pktline.NewScanner(bufio.NewReader(limit(answer, maxAdvertisement)))
 	for lines.Scan() {
@@ -147,7 +144,7 @@ func readRefs(answer io.Reader) (gitrepo.Refs, error) {
 			continue
 		case !ok || !gitrepo.Hash(id).Valid():
 			return nil, fmt.Errorf("%w: %q in the list of refs", errMalformed, shorten(string(line)))
-		case strings.HasPrefix(name, "refs/"): // HEAD is no ref of its own
+		case slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }):
 			refs[name] = gitrepo.Hash(id)
 		}
 	}
