@@ -49,7 +49,7 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, worker := range s.concerned(event.RepoURL) {
 		worker.engine.Hops.Notified(received)
-		worker.poke()
+		worker.notified()
 	}
 	w.WriteHeader(http.StatusAccepted)
 }

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/gitrepotest"
 )
 
@@ -39,11 +41,61 @@ func TestNudge(t *testing.T) {
 		s.set(func(s *shop) { s.lists = nil })
 		gitrepotest.Grow(t, s.server, "refs/heads/main", gitrepotest.Files{"README.md": "more"})
 		w.nudge()
-		time.Sleep(quiet)
+		time.Sleep(2 * time.Second) // nobody has told of the push
 		synctest.Wait()
 		s.deployed("prod", "shop/v0.2.0")
 		if at := s.asked()[0].Sub(begin); at > 2*time.Second {
 			t.Errorf("seen after %s", at)
+		}
+	})
+}
+
+// lister counts how often the refs were listed.
+type lister struct {
+	gitrepo.Repo
+	lists atomic.Int64
+}
+
+func (l *lister) Refs(ctx context.Context, prefixes ...string) (gitrepo.Refs, error) {
+	l.lists.Add(1)
+	return l.Repo.Refs(ctx, prefixes...)
+}
+
+// TestGlances: what Argo CD tells makes nobody list refs again that were listed a
+// moment ago; what a git host tells does, and so does the end of that moment.
+func TestGlances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, configuration)
+		var repo *lister
+		w := start(t, s, func(c *Config) {
+			repo = &lister{Repo: c.Pipelines[0].Engine.Repo}
+			c.Pipelines[0].Engine.Repo = repo
+		})
+		time.Sleep(time.Minute)
+		for _, step := range []struct {
+			what  string
+			do    func()
+			wait  time.Duration
+			lists int64
+			looks int
+		}{
+			{"Argo CD is at work after a minute", w.nudge, quiet, 1, 1},
+			{"and still is", w.nudge, quiet, 0, 1},
+			{"it tells so", w.notified, quiet, 0, 1},
+			{"the git host tells something", w.poke, quiet, 1, 1},
+			{"Argo CD goes on", w.nudge, quiet, 0, 1},
+			{"both at once", func() { w.nudge(); w.poke() }, quiet, 1, 1},
+			{"Argo CD is done", w.nudge, quiet, 0, 1},
+			{"a moment later", func() {}, 2 * time.Second, 1, 1},
+			{"nothing happens", func() {}, time.Minute, 0, 0},
+		} {
+			lists, looks := repo.lists.Load(), len(s.asked())
+			step.do()
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if lists, looks = repo.lists.Load()-lists, len(s.asked())-looks; lists != step.lists || looks != step.looks {
+				t.Errorf("%s: %d lists of refs in %d looks, want %d in %d", step.what, lists, looks, step.lists, step.looks)
+			}
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -30,8 +31,10 @@ type worker struct {
 	metrics  *metrics
 	wake     chan struct{}
 	changed  chan struct{}
-	members  Members // nil: every pipeline is this replica's
-	shifted  chan struct{}
+	// stale says that refs may have changed: what was listed before does not count.
+	stale   atomic.Bool
+	members Members // nil: every pipeline is this replica's
+	shifted chan struct{}
 	// These two belong to run: whether the pipeline is this replica's, and until
 	// when an event is followed if it is not.
 	own    bool
@@ -84,8 +87,16 @@ func (w *worker) hopped(hop promotion.Hop) {
 	w.log.Info("hop complete", "version", hop.Version, "from", hop.From, "to", hop.To, slog.Group("seconds", seconds...))
 }
 
-// poke makes the worker run soon. It never blocks.
+// poke makes the worker run soon, because something in git may have changed. It
+// never blocks.
 func (w *worker) poke() {
+	w.stale.Store(true)
+	w.notified()
+}
+
+// notified makes the worker run soon, because Argo CD says that it has done
+// something. It never blocks.
+func (w *worker) notified() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // a run that has not begun yet is already asked for
@@ -154,9 +165,10 @@ func (w *worker) concerns(pipeline string) bool {
 // run works until the context ends.
 func (w *worker) run(ctx context.Context) {
 	failures := 0
+	look := ctx
 	for {
 		begin := time.Now()
-		if w.once(ctx) {
+		if w.once(look) {
 			failures = 0
 		} else {
 			failures++
@@ -167,6 +179,10 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 		w.metrics.wakes.WithLabelValues(source).Inc()
+		look = ctx
+		if !w.stale.Swap(false) && (source == "watch" || source == "request") {
+			look = promotion.Glance(ctx) // it is about Applications
+		}
 	}
 }
 

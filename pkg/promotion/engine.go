@@ -105,8 +105,9 @@ type Result struct {
 	Warnings []Wait `json:"warnings,omitempty"`
 	// Hotfixes are counted, for measurements.
 	Hotfixes HotfixCount `json:"-"`
-	// Again is when Argo CD has to be asked once more for what it does not do by
-	// itself; zero when it is not.
+	// Again is when another look is due whatever happens: Argo CD has to be asked once
+	// more for what it does not do by itself, or this was no more than a [Glance].
+	// Zero when none is.
 	Again time.Time `json:"-"`
 }
 
@@ -134,11 +135,12 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 				continue
 			}
 			result.Warnings = append(slices.Clone(result.Warnings), e.pullRequestWarnings(state)...)
-			result.Again = e.urge(ctx, state)
+			result.Again = earlier(e.urge(ctx, state), state.refsUntil)
 			return result.finish(&failed, state.Pipeline.First().Name)
 		}
 		e.log().InfoContext(ctx, "step begins", "step", step.String())
 		err = e.Execute(ctx, state, step)
+		e.memory.forgetRefs() // whatever has become of it
 		var moved *gitrepo.RefMovedError
 		var no *RefusedError
 		switch {
@@ -178,15 +180,31 @@ func (e *Engine) look(ctx context.Context) (*State, Decision, error) {
 	}
 	e.Hops.see(state, e.now())
 	decision, err := e.Plan(ctx, state)
-	if err != nil || len(decision.Steps) == 0 || e.Applications == nil {
-		return state, decision, err
-	}
 	// Something will be written, and not on the word of a cache.
-	if err := e.lookExactly(ctx, state); err != nil {
-		return nil, Decision{}, stepError("observe", sideArgo, err)
+	switch {
+	case err != nil || len(decision.Steps) == 0:
+		return state, decision, err
+	case !state.refsUntil.IsZero():
+		if state, err = e.Observe(Exact(ctx)); err != nil {
+			return nil, Decision{}, err
+		}
+	case e.Applications == nil:
+		return state, decision, nil
+	default:
+		if err := e.lookExactly(ctx, state); err != nil {
+			return nil, Decision{}, stepError("observe", sideArgo, err)
+		}
 	}
 	decision, err = e.Plan(ctx, state)
 	return state, decision, err
+}
+
+// earlier is the first of two times; zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // lookExactly asks Argo CD once more what the Applications are now.

@@ -18,6 +18,9 @@ type memory struct {
 	mu sync.Mutex // guards the fields below
 	// pipeline is its name, as last read from its configuration.
 	pipeline string
+	// refs are the last list of them, and when it was asked for.
+	refs   gitrepo.Refs
+	refsAt time.Time
 	// versions that there were at the last look, newest first.
 	versions []snapshot.Version
 	// contents by digest.
@@ -114,6 +117,24 @@ func (k *lookup[K, V]) putAmong(most int, key K, value V) {
 		k.values = map[K]V{}
 	}
 	k.values[key] = value
+}
+
+// keepRefs keeps a list of refs, which nobody changes.
+func (m *memory) keepRefs(refs gitrepo.Refs, asked time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refs, m.refsAt = refs, asked
+}
+
+// forgetRefs is for who has moved one.
+func (m *memory) forgetRefs() { m.keepRefs(nil, time.Time{}) }
+
+// recentRefs returns the list that was kept, if it is recent, and until when it is.
+func (m *memory) recentRefs(now time.Time) (refs gitrepo.Refs, until time.Time, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	until = m.refsAt.Add(refsLife)
+	return m.refs, until, m.refs != nil && !now.Before(m.refsAt) && now.Before(until)
 }
 
 // newestFirst sorts the versions of snapshots, which are the same ones at most

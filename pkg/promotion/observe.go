@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -19,7 +20,7 @@ const historyDepth = 256
 // Observe reads the state. It writes nothing.
 func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	const step = "observe"
-	refs, err := e.Repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
+	refs, until, err := e.refs(ctx)
 	if err != nil {
 		return nil, stepError(step, sideGit, err)
 	}
@@ -35,7 +36,7 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 	pipeline := current.Pipeline
 	e.memory.name(pipeline.Name)
 	s := &State{
-		Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: current.Tip,
+		Now: e.now(), Settle: e.Settle, Pipeline: pipeline, SourceTip: current.Tip, refsUntil: until,
 		Tags: make(map[snapshot.Version]gitrepo.Hash, len(refs)), Damaged: map[snapshot.Version]string{},
 	}
 	if current.Fault != nil {
@@ -73,6 +74,25 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 		return nil, stepError(step, sideGit, err)
 	}
 	return s, nil
+}
+
+// refsLife is how long a list of refs is good enough for a [Glance].
+const refsLife = 2 * time.Second
+
+// refs lists branches and tags, or returns those that were listed a moment ago, and
+// until when these may be used; that is zero when they were listed now.
+func (e *Engine) refs(ctx context.Context) (refs gitrepo.Refs, until time.Time, err error) {
+	now := e.now()
+	if isGlance(ctx) {
+		if refs, until, ok := e.memory.recentRefs(now); ok {
+			return refs, until, nil
+		}
+	}
+	refs, err = e.Repo.Refs(ctx, gitrepo.Heads, gitrepo.Tags)
+	if err == nil {
+		e.memory.keepRefs(refs, now)
+	}
+	return refs, time.Time{}, err
 }
 
 // observeLedgers reads every environment's history and the snapshots that

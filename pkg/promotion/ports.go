@@ -18,6 +18,18 @@ func Exact(ctx context.Context) context.Context { return context.WithValue(ctx, 
 // IsExact reports whether the context was made by [Exact].
 func IsExact(ctx context.Context) bool { return ctx.Value(exactly{}) != nil }
 
+// glancing is the key of [Glance].
+type glancing struct{}
+
+// Glance lets a [Engine.Reconcile] with the context look at refs that were listed up
+// to two seconds ago. Argo CD reports every step of a sync, several times a second,
+// and none of that changes a ref. What is written rests on a new list all the same,
+// and when nothing is, [Result] says when to look without a Glance.
+func Glance(ctx context.Context) context.Context { return context.WithValue(ctx, glancing{}, true) }
+
+// isGlance reports whether the context was made by [Glance], and not by [Exact] later.
+func isGlance(ctx context.Context) bool { return ctx.Value(glancing{}) != nil && !IsExact(ctx) }
+
 // Applications is what the engine sees of Argo CD.
 type Applications interface {
 	// List returns every Application of the pipeline that is visible from

@@ -28,6 +28,9 @@ type State struct {
 	SourceTip gitrepo.Hash
 	// Tags are the snapshots by version.
 	Tags map[snapshot.Version]gitrepo.Hash
+	// refsUntil is how long the list of refs may be used that was there before; zero
+	// when it is a new one.
+	refsUntil time.Time
 	// sorted are the versions of Tags, newest first; nil before they are all there.
 	sorted []snapshot.Version
 	// Damaged are versions whose tags do not name a snapshot, and why. They are

@@ -629,7 +629,11 @@ func (w *world) wake() (kind, what string) {
 		return "", ""
 	}
 	n.looked = w.changes
-	r := w.start(w.ctx, n, func(ctx context.Context) (string, error) {
+	ctx := w.ctx
+	if w.dice.chance(500) {
+		ctx = promotion.Glance(ctx)
+	}
+	r := w.start(ctx, n, func(ctx context.Context) (string, error) {
 		result, err := e.Reconcile(ctx)
 		return fmt.Sprint(result.Done), err
 	})
