@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fleeting-taas/propagator/e2e/internal/shop"
@@ -25,6 +26,7 @@ const foundedTogether = 4
 type planned struct {
 	test     string
 	kiosk    kiosk
+	beside   bool           // the scenario is played side by side with others
 	pipeline *shop.Pipeline // nil before it is founded
 }
 
@@ -36,6 +38,13 @@ var plans []*planned
 func plan(test string, k kiosk) *planned {
 	p := &planned{test: test, kiosk: k}
 	plans = append(plans, p)
+	return p
+}
+
+// planBeside is plan for a scenario that begins with [beside].
+func planBeside(test string, k kiosk) *planned {
+	p := plan(test, k)
+	p.beside = true
 	return p
 }
 
@@ -59,18 +68,49 @@ func foundNext(t *testing.T, first *planned) {
 	t.Helper()
 	batch := []*planned{first}
 	for _, p := range plans[slices.Index(plans, first)+1:] {
-		if len(batch) == foundedTogether {
-			break
-		}
-		if !willPlay(p.test) {
-			continue
-		}
-		if mine, err := claimed(p.test); err != nil {
-			t.Fatal(err)
-		} else if mine {
+		if len(batch) < foundedTogether && !p.beside && mine(t, p) {
 			batch = append(batch, p)
 		}
 	}
+	found(t, batch)
+}
+
+// foundBeside founds the companies of all scenarios that are played side by side,
+// before the first of them goes on: hook and generator are restarted for it.
+func foundBeside(t *testing.T) {
+	t.Helper()
+	founding.Lock()
+	defer founding.Unlock()
+	var batch []*planned
+	for _, p := range plans {
+		if p.beside && p.pipeline == nil && mine(t, p) {
+			batch = append(batch, p)
+		}
+	}
+	if len(batch) > 0 {
+		found(t, batch)
+	}
+}
+
+// founding is one at a time.
+var founding sync.Mutex
+
+// mine reports whether this suite plays a scenario, which nobody else does then.
+func mine(t *testing.T, p *planned) bool {
+	t.Helper()
+	if !willPlay(p.test) {
+		return false
+	}
+	ours, err := claimed(p.test)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ours
+}
+
+// found founds companies, and waits until they are at rest.
+func found(t *testing.T, batch []*planned) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), foundedTogether*patience)
 	defer cancel()
 	if err := foundAll(ctx, batch); err != nil {

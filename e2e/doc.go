@@ -17,8 +17,9 @@
 // service account) and starts exactly that, so the manifests cannot be fiction.
 //
 // A scenario is a test of this package. In a suite they follow one another, since
-// many of them kill what others would need; where there are processors for it,
-// several suites with a cluster of their own share them (internal/cmd/scenarios).
+// many of them kill what others would need; those that disturb nobody are played
+// side by side after them. Where there are processors for it, several suites with a
+// cluster of their own share all of them (internal/cmd/scenarios).
 //
 // What is not real: the Pods on the node kwok-0 become ready without running,
 // and Service names are resolved by a forward proxy instead of a network.

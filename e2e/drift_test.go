@@ -13,7 +13,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-var driftKiosk = plan("TestDriftIsHealedWhileAGateIsClosed", kiosk{name: "drift", applications: 2, gated: true, pods: true})
+var driftKiosk = planBeside("TestDriftIsHealedWhileAGateIsClosed", kiosk{name: "drift", applications: 2, gated: true, pods: true})
 
 // TestDriftIsHealedWhileAGateIsClosed: while Prod waits for approval, somebody
 // changes a Deployment of Stage by hand. Argo CD puts it back (S50, S59). For
@@ -22,7 +22,7 @@ var driftKiosk = plan("TestDriftIsHealedWhileAGateIsClosed", kiosk{name: "drift"
 // in the way later: Argo CD heals only what has drifted, and the next snapshot,
 // which does not touch that application, counts as deployed all the same.
 func TestDriftIsHealedWhileAGateIsClosed(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := driftKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)

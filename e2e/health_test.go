@@ -9,7 +9,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-var sickKiosk = plan("TestFailedStageSyncDoesNotPromote", kiosk{name: "sick", pods: true, deadline: 4})
+var sickKiosk = planBeside("TestFailedStageSyncDoesNotPromote", kiosk{name: "sick", pods: true, deadline: 4})
 
 // TestFailedStageSyncDoesNotPromote: v0.2.0 is synced in Stage, but its Pods
 // never become ready. Synced is not healthy (I7): there is no evidence, so Prod,
@@ -17,7 +17,7 @@ var sickKiosk = plan("TestFailedStageSyncDoesNotPromote", kiosk{name: "sick", po
 // told where to look. The correction is a commit like any other, and goes all
 // the way.
 func TestFailedStageSyncDoesNotPromote(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := sickKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 

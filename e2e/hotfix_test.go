@@ -10,7 +10,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-var fixedKiosk = plan("TestHotfixWhileStageHasTheNextRelease", kiosk{name: "fixed", applications: 2, gated: true})
+var fixedKiosk = planBeside("TestHotfixWhileStageHasTheNextRelease", kiosk{name: "fixed", applications: 2, gated: true})
 
 // TestHotfixWhileStageHasTheNextRelease: Prod runs v0.1.0 and Stage has v0.2.0
 // already when Prod needs a fix. A developer pushes a branch that was cut from what
@@ -18,7 +18,7 @@ var fixedKiosk = plan("TestHotfixWhileStageHasTheNextRelease", kiosk{name: "fixe
 // on with its release; Prod takes it; and Stage returns to its release with the fix
 // in it. What Dev leads to afterwards is not let in before it has the fix as well.
 func TestHotfixWhileStageHasTheNextRelease(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := fixedKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.approve("v0.1.0")
@@ -86,7 +86,7 @@ func TestHotfixWhileStageHasTheNextRelease(t *testing.T) {
 	}
 }
 
-var weekKiosk = plan("TestHotfixesOfSeveralDays", kiosk{name: "week", applications: 4, byHand: true})
+var weekKiosk = planBeside("TestHotfixesOfSeveralDays", kiosk{name: "week", applications: 4, byHand: true})
 
 // TestHotfixesOfSeveralDays: three people fix what Prod runs, each on a branch of
 // their own, and two of them change the same line. A release manager makes a patch
@@ -95,7 +95,7 @@ var weekKiosk = plan("TestHotfixesOfSeveralDays", kiosk{name: "week", applicatio
 // branches are merged into the source branch with the git host's button, which
 // takes along all that was in them.
 func TestHotfixesOfSeveralDays(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := weekKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 

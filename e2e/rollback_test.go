@@ -12,7 +12,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-var backKiosk = plan("TestRollback", kiosk{name: "back", pods: true})
+var backKiosk = planBeside("TestRollback", kiosk{name: "back", pods: true})
 
 // TestRollback: Stage and then Prod go back to v0.1.0 by one command each: no
 // pipeline runs, nobody commits anything, nothing is built or copied (S45,
@@ -20,7 +20,7 @@ var backKiosk = plan("TestRollback", kiosk{name: "back", pods: true})
 // environment is left alone, whatever Dev captures, until a person promotes
 // there by hand.
 func TestRollback(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := backKiosk.open(t)
 	c.awaitEvent("prod", "deployed v0.1.0")
 	c.release("web-1", "loses money")

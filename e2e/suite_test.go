@@ -41,7 +41,7 @@ const (
 const defaultArgoCD = "v2.14.21"
 
 // suite is everything that runs. There is one, set up by TestMain; the
-// scenarios run one after the other and bring pipelines of their own.
+// scenarios bring pipelines of their own.
 type suite struct {
 	dir      string // state, logs
 	checkout string // a copy of manifests/, with the operator's own files
@@ -83,8 +83,9 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// claim is how every scenario begins. Where several suites go through the same
-// list (internal/cmd/scenarios), one of them plays it and the others skip it.
+// claim is how every scenario begins, but for those [beside] others. Where several
+// suites go through the same list (internal/cmd/scenarios), one of them plays it and
+// the others skip it.
 func claim(t *testing.T) {
 	t.Helper()
 	mine, err := claimed(t.Name())
@@ -96,13 +97,34 @@ func claim(t *testing.T) {
 	}
 }
 
+// beside is how a scenario begins that disturbs no other one: it kills nothing and
+// changes no setting, and of what others have it looks at nothing. Such scenarios
+// are played side by side after the others, -test.parallel of them at a time, as most
+// of each is waiting.
+func beside(t *testing.T) {
+	t.Helper()
+	waitForBeside.Add(1)
+	t.Cleanup(waitForBeside.Done)
+	t.Parallel()
+	claim(t)
+	foundBeside(t)
+}
+
+// waitForBeside is for who has to be the last one.
+var waitForBeside sync.WaitGroup
+
 // claims are the scenarios that this suite will play or has played.
-var claims = map[string]bool{}
+var claims = struct {
+	sync.Mutex
+	of map[string]bool
+}{of: map[string]bool{}}
 
 // claimed takes a scenario for this suite, and reports whether it has it.
 func claimed(test string) (bool, error) {
 	dir := os.Getenv("PROPAGATOR_E2E_CLAIMS")
-	if dir == "" || claims[test] {
+	claims.Lock()
+	defer claims.Unlock()
+	if dir == "" || claims.of[test] {
 		return true, nil
 	}
 	file, err := os.OpenFile(filepath.Join(dir, test), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -112,7 +134,7 @@ func claimed(test string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	claims[test] = true
+	claims.of[test] = true
 	return true, file.Close()
 }
 

@@ -13,14 +13,14 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-var taggedKiosk = plan("TestTagPushedByAPerson", kiosk{name: "tagged", applications: 2, captureOnTag: true})
+var taggedKiosk = planBeside("TestTagPushedByAPerson", kiosk{name: "tagged", applications: 2, captureOnTag: true})
 
 // TestTagPushedByAPerson: where a release is a tag that a person sets, Dev's
 // commits alone lead nowhere. v1.5.0 on a commit that main has left behind makes
 // exactly that commit available (S34, S35), with the images that were built for
 // it (S36), which get the tag in the registries that they are copied to (S38).
 func TestTagPushedByAPerson(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := taggedKiosk.open(t)
 	chosen := c.release("web-1", "the one that is released")
 	later := c.release("web-1", "half finished")

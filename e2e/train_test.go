@@ -19,7 +19,7 @@ import (
 // tree is the one that Stage has tested (I3). The operator has installed it by
 // docs/install.md.
 func TestFullTrain(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := theShop(t)
 	before := len(c.snapshots())
 	release := c.release("orders", "ships faster")

@@ -10,7 +10,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/promotion"
 )
 
-var secondKiosk = plan("TestSecondVersionWhileTheFirstIsInStage", kiosk{name: "second", gated: true})
+var secondKiosk = planBeside("TestSecondVersionWhileTheFirstIsInStage", kiosk{name: "second", gated: true})
 
 // TestSecondVersionWhileTheFirstIsInStage: v0.2.0 arrives while v0.1.0 is in
 // Stage and nobody has agreed to it for Prod (S2, S10). Stage takes each new
@@ -19,7 +19,7 @@ var secondKiosk = plan("TestSecondVersionWhileTheFirstIsInStage", kiosk{name: "s
 // that Stage has tested (I3), from images that are still there (I2, S14), while
 // v0.2.0 goes on waiting for its own. Neither is lost, and nothing goes back.
 func TestSecondVersionWhileTheFirstIsInStage(t *testing.T) {
-	claim(t)
+	beside(t)
 	c := secondKiosk.open(t)
 	c.awaitEvent("stage", "deployed v0.1.0")
 	c.awaitReason("prod", "v0.1.0", promotion.ApprovalMissing)

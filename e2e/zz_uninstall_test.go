@@ -57,11 +57,13 @@ func (s *suite) sharedObjects(ctx context.Context) (map[string]any, error) {
 	return objects, nil
 }
 
-// TestUpgradeAndUninstall is the last story, because nothing is left after it:
-// the operator upgrades, the train goes on, the operator uninstalls, and Argo
-// CD's own objects are as they were. No workload and no Application of Dev is
-// touched.
+// TestUpgradeAndUninstall is the last story, after those that are played side by
+// side as well, because nothing is left after it: the operator upgrades, the train
+// goes on, the operator uninstalls, and Argo CD's own objects are as they were. No
+// workload and no Application of Dev is touched.
 func TestUpgradeAndUninstall(t *testing.T) {
+	t.Parallel()
+	waitForBeside.Wait()
 	claim(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

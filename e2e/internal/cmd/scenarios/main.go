@@ -2,7 +2,7 @@
 // two processors in several suites at once, each with a Kubernetes and an Argo CD
 // of its own: many of them kill what others would need.
 //
-//	go run ./e2e/internal/cmd/scenarios [-suites 1] [-run regexp] [-skip regexp]
+//	go run ./e2e/internal/cmd/scenarios [-suites 1] [-together 5] [-run regexp] [-skip regexp]
 //
 // Every suite goes through the same list, and plays what no other has begun. The
 // exit code is 0 if each scenario passed, or was skipped for a reason of its own,
@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,12 +48,13 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	suites := flags.Int("suites", max(1, min(runtime.NumCPU()/2, 4)), "how many suites play at once; each keeps two processors busy and takes about 2.5 GiB of memory")
 	only := flags.String("run", "", "play the scenarios that match only")
 	skip := flags.String("skip", "", "do not play those that match")
+	together := flags.Int("together", 5, "how many scenarios that disturb nobody a suite plays side by side")
 	timeout := flags.Duration("timeout", time.Hour, "end everything after this time")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *suites < 1 || flags.NArg() > 0 {
-		return fmt.Errorf("scenarios: -suites must be 1 or more, and there are no arguments: %q", flags.Args())
+	if *suites < 1 || *together < 1 || flags.NArg() > 0 {
+		return fmt.Errorf("scenarios: -suites and -together must be 1 or more, and there are no arguments: %q", flags.Args())
 	}
 	dir, err := os.MkdirTemp("", "scenarios")
 	if err != nil {
@@ -65,7 +67,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go test -c ./e2e: %w", err)
 	}
-	chosen := []string{"-test.v", "-test.count=1", "-test.timeout=" + timeout.String(), "-test.run=" + *only, "-test.skip=" + *skip}
+	// One more: who has to be the last waits for the others.
+	chosen := []string{"-test.v", "-test.count=1", "-test.parallel=" + strconv.Itoa(*together+1), "-test.timeout=" + timeout.String(), "-test.run=" + *only, "-test.skip=" + *skip}
 	names, err := list(ctx, binary, *only, *skip)
 	if err != nil {
 		return err

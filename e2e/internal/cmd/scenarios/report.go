@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,20 +35,28 @@ func newReport(out io.Writer) *report {
 }
 
 // suite takes the output of one. It is an io.Writer for one goroutine.
-func (r *report) suite(number int) *output { return &output{report: r, number: number} }
+func (r *report) suite(number int) *output {
+	return &output{report: r, number: number, said: map[string][]string{}}
+}
 
 type output struct {
 	report *report
 	number int
 	rest   []byte // of a line that has not ended
-	// said is what was printed since the last scenario ended.
-	said []string
+	// speaks is the scenario whose lines come now, and said are those of each that
+	// has not ended; what none has printed goes with the next that ends.
+	speaks string
+	said   map[string][]string
 }
 
 // claimedByAnother is what a scenario says that another suite plays.
 const claimedByAnother = "another suite plays it"
 
-var resultLine = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((\S+)\)`)
+var (
+	resultLine = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((\S+)\)`)
+	// Scenarios that are played side by side take turns. A part of one speaks for it.
+	turnLine = regexp.MustCompile(`^=== (?:RUN|CONT|NAME|PAUSE) +([^\s/]+)`)
+)
 
 func (o *output) Write(p []byte) (int, error) {
 	o.rest = append(o.rest, p...)
@@ -62,16 +71,24 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 func (o *output) line(line string) {
+	if turn := turnLine.FindStringSubmatch(line); turn != nil {
+		o.speaks = turn[1]
+		return
+	}
 	match := resultLine.FindStringSubmatch(line)
 	if match == nil {
 		// A scenario's parts are listed after it, and have spoken before.
 		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(strings.TrimSpace(line), "--- ") {
-			o.said = append(o.said, line)
+			o.said[o.speaks] = append(o.said[o.speaks], line)
 		}
 		return
 	}
-	said := o.said
-	o.said = nil
+	said := slices.Concat(o.said[""], o.said[match[2]])
+	delete(o.said, "")
+	delete(o.said, match[2])
+	if o.speaks == match[2] {
+		o.speaks = ""
+	}
 	if match[1] == "SKIP" && slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, claimedByAnother) }) {
 		return
 	}
@@ -84,7 +101,11 @@ func (o *output) ended(err error) {
 	defer o.report.mu.Unlock()
 	if err != nil {
 		// Its scenarios have said why, or it did not get as far as that.
-		o.report.faults = append(o.report.faults, strings.Join(append([]string{fmt.Sprintf("suite %d: %v", o.number, err)}, o.said...), "\n  "))
+		lines := []string{fmt.Sprintf("suite %d: %v", o.number, err)}
+		for _, scenario := range slices.Sorted(maps.Keys(o.said)) {
+			lines = append(lines, o.said[scenario]...)
+		}
+		o.report.faults = append(o.report.faults, strings.Join(lines, "\n  "))
 	}
 }
 

@@ -39,6 +39,11 @@ func TestReport(t *testing.T) {
 			name: "died before it began", suites: []string{passed, "the suite does not start: no etcd\n"}, ends: []error{nil, errors.New("exit status 1")},
 			prints: []string{"1 not played"}, fault: "the suite does not start: no etcd\nTestB was not played",
 		},
+		{
+			name: "side by side", suites: []string{"=== RUN   TestA\n=== PAUSE TestA\n=== RUN   TestB\n=== PAUSE TestB\n=== CONT  TestB\n=== CONT  TestA\n    a_test.go:1: took 3 s\n" +
+				"=== NAME  TestB/part\n    b_test.go:7: is wrong\n=== NAME  TestA\n    a_test.go:2: and more\n--- FAIL: TestB (2.00s)\n    --- FAIL: TestB/part (1.00s)\n--- PASS: TestA (3.10s)\n"}, ends: make([]error, 1),
+			prints: []string{"suite 1\n             b_test.go:7: is wrong\n", "suite 1\n             a_test.go:1: took 3 s\n             a_test.go:2: and more\n"}, fault: "TestB failed",
+		},
 		{name: "the one who began it died in silence", suites: []string{passed + claimed, ""}, ends: make([]error, 2), fault: "TestB was not played"},
 		{name: "nobody has played anything", suites: []string{""}, ends: make([]error, 1), fault: "none has passed"},
 	} {
