@@ -18,9 +18,9 @@ import (
 // long as most stories, and most of that is waiting; so the companies of the
 // next few scenarios are founded together, and wait at rest for their turn.
 
-// foundedTogether is how many companies are founded at once. More would save
-// little, and each is something that Argo CD looks after in the meantime.
-const foundedTogether = 4
+// foundedTogether is how many companies are founded at once. Each is something that
+// Argo CD and the hook look after in the meantime.
+const foundedTogether = 7
 
 // planned is the company of a scenario that has not been played yet.
 type planned struct {
