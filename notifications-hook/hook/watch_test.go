@@ -83,9 +83,11 @@ func TestGlances(t *testing.T) {
 			{"and still is", w.nudge, quiet, 0, 1},
 			{"it tells so", w.notified, quiet, 0, 1},
 			{"the git host tells something", w.poke, quiet, 1, 1},
-			{"Argo CD goes on", w.nudge, quiet, 0, 1},
+			{"Argo CD begins again", w.nudge, quiet, 1, 1},
+			{"and goes on", w.nudge, quiet, 0, 1},
 			{"both at once", func() { w.nudge(); w.poke() }, quiet, 1, 1},
-			{"Argo CD is done", w.nudge, quiet, 0, 1},
+			{"Argo CD has the news", w.nudge, quiet, 1, 1},
+			{"and is done", w.nudge, quiet, 0, 1},
 			{"a moment later", func() {}, 2 * time.Second, 1, 1},
 			{"nothing happens", func() {}, time.Minute, 0, 0},
 		} {

@@ -136,6 +136,9 @@ func (e *Engine) Reconcile(ctx context.Context) (Result, error) {
 			}
 			result.Warnings = append(slices.Clone(result.Warnings), e.pullRequestWarnings(state)...)
 			result.Again = earlier(e.urge(ctx, state), state.refsUntil)
+			if !isGlance(ctx) && len(result.Done) == 0 {
+				e.memory.forgetRefs() // Argo CD has nothing to do, and they take memory
+			}
 			return result.finish(&failed, state.Pipeline.First().Name)
 		}
 		e.log().InfoContext(ctx, "step begins", "step", step.String())

@@ -48,6 +48,7 @@ func (e *Engine) Observe(ctx context.Context) (*State, error) {
 			continue
 		}
 		if v, err := snapshot.ParseVersion(strings.TrimPrefix(name, gitrepo.Tags)); err == nil {
+			v.Pipeline = pipeline.Name // not a part of the list, which would be kept with it
 			s.Tags[v] = id
 		}
 	}
