@@ -18,6 +18,7 @@ var silentKiosk = plan("TestGeneratorDown", kiosk{name: "silent", applications: 
 func TestGeneratorDown(t *testing.T) {
 	claim(t)
 	c := silentKiosk.open(t)
+	afterwards(t, "what is generated", world.generateAll) // not for this company alone
 	c.awaitEvent("prod", "deployed v0.1.0")
 	unchanged := c.unchanged()
 

@@ -15,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fleeting-taas/propagator/e2e/internal/cluster"
 	"github.com/fleeting-taas/propagator/e2e/internal/servicenet"
@@ -99,16 +100,53 @@ func (c *company) secretValue(name, key string) string {
 // Applications: an error, or none.
 func (c *company) generation() (failed bool, message string) {
 	c.t.Helper()
-	conditions, _, err := unstructured.NestedSlice(c.get("ApplicationSet", c.applicationSet()).Object, "status", "conditions")
+	failed, message, err := generationOf(c.get("ApplicationSet", c.applicationSet()))
 	c.must(err)
+	return failed, message
+}
+
+func generationOf(set *unstructured.Unstructured) (failed bool, message string, err error) {
+	conditions, _, err := unstructured.NestedSlice(set.Object, "status", "conditions")
 	for _, condition := range conditions {
 		fields, ok := condition.(map[string]any)
 		if ok && fields["type"] == "ErrorOccurred" {
 			message, _ := fields["message"].(string)
-			return fields["status"] == "True", message
+			return fields["status"] == "True", message, err
 		}
 	}
-	return false, ""
+	return false, "", err
+}
+
+// generateAll lets all ApplicationSets with an error be generated again, which they
+// would be within a minute, until none has one.
+func (s *suite) generateAll(ctx context.Context) error {
+	sets := s.cluster.Dynamic().Resource(kinds["ApplicationSet"]).Namespace(cluster.Namespace)
+	for last := ""; ; {
+		list, err := sets.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("%w; %s", err, last)
+		}
+		last = ""
+		for i := range list.Items {
+			set := &list.Items[i]
+			failed, message, err := generationOf(set)
+			if err != nil {
+				return err
+			}
+			if !failed {
+				continue
+			}
+			last = set.GetName() + ": " + message
+			patch := fmt.Appendf(nil, `{"metadata": {"annotations": {"argocd.argoproj.io/application-set-refresh": "e2e-%d"}}}`, time.Now().UnixNano())
+			if _, err := sets.Patch(ctx, set.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+				return fmt.Errorf("%w; %s", err, last)
+			}
+		}
+		if last == "" {
+			return nil
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
 }
 
 // awaitGenerationFault waits until the ApplicationSet says what is wrong, in

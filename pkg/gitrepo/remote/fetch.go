@@ -82,6 +82,9 @@ type fetcher struct {
 	options gitrepo.FetchOptions
 	session session
 	used    bool
+	// blind says that the session began without the server's list of refs, and ask
+	// that it is not to.
+	blind, ask bool
 	// unfiltered is set when the server turned out to refuse filters.
 	unfiltered bool
 }
@@ -99,12 +102,17 @@ func (f *fetcher) connect(ctx context.Context) (*packp.AdvRefs, error) {
 	if f.session != nil && f.used && !f.repo.dial.stateless() {
 		f.close()
 	}
+	if f.session == nil && !f.ask {
+		if s := f.repo.dial.again(uploadPack); s != nil {
+			f.session, f.used, f.blind = s, false, true
+		}
+	}
 	if f.session == nil {
 		s, err := f.repo.dial.open(ctx, uploadPack)
 		if err != nil {
 			return nil, err
 		}
-		f.session, f.used = s, false
+		f.session, f.used, f.blind = s, false, false
 		for _, id := range s.advertised().Shallows {
 			f.repo.store.SetRoots([]gitrepo.Hash{gitrepo.Hash(id.String())})
 		}
@@ -123,6 +131,11 @@ func (f *fetcher) fetch(ctx context.Context, need []gitrepo.Hash) error {
 		return f.search(ctx, need)
 	}
 	err = f.request(ctx, wants, f.options)
+	if f.blind && misunderstood(err) {
+		f.close()
+		f.ask = true
+		return f.fetch(ctx, need)
+	}
 	var refused *pktline.ErrorLine
 	if errors.As(err, &refused) && !tips && !final {
 		return f.search(ctx, need)

@@ -11,7 +11,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	"github.com/fleeting-taas/propagator/pkg/gitrepo/githttp"
@@ -115,6 +118,50 @@ func TestStrictServer(t *testing.T) {
 	repo := open(t, url, remote.Options{})
 	if err := repo.Fetch(t.Context(), []gitrepo.Hash{gitrepo.NewBlob([]byte("no")).ID()}, tip); !errors.Is(err, gitrepo.ErrNotFound) {
 		t.Errorf("got %v, want %v", err, gitrepo.ErrNotFound)
+	}
+}
+
+// TestFetchAsksAgain: a server that refuses a fetch for which it was not asked what
+// it can do is asked, and one that is busy is not.
+func TestFetchAsksAgain(t *testing.T) {
+	var status atomic.Int64
+	server := gitrepotest.Server(t, githttp.Options{}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if code := int(status.Load()); code > 0 && r.Method == http.MethodPost {
+				status.Store(0)
+				http.Error(w, "not now", code)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	url := server.Init("shop.git")
+	writer := open(t, url, remote.Options{})
+	var seen trips
+	repo := open(t, url, remote.Options{OnRoundTrip: seen.add})
+	gitrepotest.MustFetch(t, repo, tip, gitrepotest.Grow(t, writer, main, gitrepotest.Files{"a": "1"}))
+	for _, test := range []struct {
+		status int
+		want   []string
+		err    error
+	}{
+		{0, []string{"upload-pack"}, nil},
+		{http.StatusBadRequest, []string{"upload-pack", "upload-pack refs", "upload-pack"}, nil},
+		{http.StatusTooManyRequests, []string{"upload-pack"}, gitrepo.ErrUnreachable},
+		{http.StatusServiceUnavailable, []string{"upload-pack"}, gitrepo.ErrUnreachable},
+		{http.StatusUnauthorized, []string{"upload-pack"}, gitrepo.ErrUnauthorized},
+		{0, []string{"upload-pack"}, nil},
+	} {
+		next := gitrepotest.Grow(t, writer, main, gitrepotest.Files{"a": fmt.Sprint(test.want, test.status)})
+		seen.take()
+		status.Store(int64(test.status))
+		err := repo.Fetch(t.Context(), []gitrepo.Hash{next}, tip)
+		if !errors.Is(err, test.err) {
+			t.Errorf("%d: got %v, want %v", test.status, err, test.err)
+		}
+		if diff := cmp.Diff(test.want, seen.take()); diff != "" {
+			t.Errorf("%d: round trips (-want +got):\n%s", test.status, diff)
+		}
 	}
 }
 

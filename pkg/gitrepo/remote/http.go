@@ -41,11 +41,12 @@ type httpDialer struct {
 
 	mu sync.Mutex // guards the rest
 	// moved is where the server has redirected to, plain until when it is taken for
-	// one that knows version 0 only, and takes what it said that its receive-pack can
-	// do.
+	// one that knows version 0 only. takes is what it said that its receive-pack can do,
+	// and gives that of its upload-pack, if that gives every reachable commit.
 	moved string
 	plain time.Time
 	takes *packp.AdvRefs
+	gives *packp.AdvRefs
 	// heard is when the server answered last.
 	heard time.Time
 }
@@ -207,6 +208,8 @@ func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
 	d.moved = base
 	if s == receivePack {
 		d.takes = &packp.AdvRefs{Capabilities: adv.Capabilities}
+	} else if direct, final := directWants(adv, true); direct && final {
+		d.gives = &packp.AdvRefs{Capabilities: adv.Capabilities}
 	}
 	return &httpSession{dialer: d, service: s, base: base, adv: adv}, nil
 }
@@ -215,12 +218,18 @@ func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
 func (d *httpDialer) again(s service) session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// A push is not tried again by net/http, so it needs a connection that holds.
-	if s != receivePack || d.takes == nil || d.now().Sub(d.heard) > fresh {
+	adv := d.gives
+	if s == receivePack {
+		// A push is not tried again by net/http, so it needs a connection that holds.
+		if d.now().Sub(d.heard) > fresh {
+			return nil
+		}
+		adv = d.takes
+		d.takes = nil // kept again when the exchange was understood
+	}
+	if adv == nil {
 		return nil
 	}
-	adv := d.takes
-	d.takes = nil // kept again when the exchange was understood
 	return &httpSession{dialer: d, service: s, base: cmp.Or(d.moved, d.base), adv: adv}
 }
 

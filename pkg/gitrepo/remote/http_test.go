@@ -65,7 +65,13 @@ func TestRoundTrips(t *testing.T) {
 		{"refs", func() error { _, err := repo.Refs(t.Context()); return err }, []string{"upload-pack refs"}},
 		{"fetch", func() error { return repo.Fetch(t.Context(), []gitrepo.Hash{second}, tip) }, []string{"upload-pack refs", "upload-pack"}},
 		{"fetch again", func() error { return repo.Fetch(t.Context(), []gitrepo.Hash{second}, tip) }, nil},
-		{"fetch no tip", func() error { return repo.Fetch(t.Context(), []gitrepo.Hash{first}, tip) }, []string{"upload-pack refs", "upload-pack"}},
+		{"fetch no tip", func() error { return repo.Fetch(t.Context(), []gitrepo.Hash{first}, tip) }, []string{"upload-pack"}},
+		{"fetch what is not there", func() error {
+			if err := repo.Fetch(t.Context(), []gitrepo.Hash{gitrepo.NewBlob([]byte("no")).ID()}, tip); !errors.Is(err, gitrepo.ErrNotFound) {
+				return fmt.Errorf("got %w", err)
+			}
+			return nil
+		}, []string{"upload-pack", "upload-pack refs", "upload-pack"}},
 		{"push", func() error {
 			return repo.Push(t.Context(), gitrepo.Push{Updates: []gitrepo.Update{{Ref: gitrepo.Tags + "v1", New: second}}})
 		}, []string{"receive-pack refs", "receive-pack"}},

@@ -4,9 +4,9 @@
 // Parsing and packing is go-git's; there is no clone and no worktree, and no git
 // executable except for file URLs.
 //
-// Cost, in requests to an http server: Refs 1, Fetch 2 (none if everything is
-// there already), Push 2 (1 if a ref was found moved), and 1 soon after another
-// request. Only a server that gives out nothing but the tips of refs makes Fetch of
+// Cost, in requests to an http server: Refs 1, Fetch 2 the first time and then 1
+// (none if everything is there already), Push 2 (1 if a ref was found moved), and 1
+// soon after another request. Only a server that gives out nothing but the tips of refs makes Fetch of
 // another commit take more, and one that knows version 0 only the first Refs.
 //
 // Everything fetched stays in memory for the life of the [Repo], as the port

@@ -30,7 +30,8 @@ const maxAdvertisement = 64 << 20
 type dialer interface {
 	open(ctx context.Context, s service) (session, error)
 	// again begins a session with a service that was open before, and of which it
-	// is known what it can do, without its list of refs; nil when it is not known.
+	// is known what it can do, without its list of refs; nil when it is not known, or
+	// when an upload-pack gives only what is in the list.
 	again(s service) session
 	// list returns the refs whose names begin with one of the prefixes, or all when
 	// there are none.
