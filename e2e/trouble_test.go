@@ -145,7 +145,11 @@ func (s *suite) generateAll(ctx context.Context) error {
 		if last == "" {
 			return nil
 		}
-		time.Sleep(500 * time.Millisecond)
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%w; %s", context.Cause(ctx), last)
+		}
 	}
 }
 

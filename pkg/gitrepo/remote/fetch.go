@@ -83,7 +83,7 @@ type fetcher struct {
 	session session
 	used    bool
 	// blind says that the session began without the server's list of refs, and ask
-	// that it is not to.
+	// that the server has refused that, so that the next one begins with the list.
 	blind, ask bool
 	// unfiltered is set when the server turned out to refuse filters.
 	unfiltered bool
