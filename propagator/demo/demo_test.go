@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -20,15 +22,21 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
-// TestRun plays the whole story once, keeps it, and reads what is left with
+// TestCommand plays the whole story once, keeps it, and reads what is left with
 // tools that know nothing of Propagator: git, and go-containerregistry's own
-// client.
-func TestRun(t *testing.T) {
+// client. Standard output is one JSON document and nothing else, as --json says.
+func TestCommand(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "train")
-	var story bytes.Buffer
-	report, err := Run(t.Context(), Options{Keep: dir, Progress: &story})
+	var stdout, story bytes.Buffer
+	cmd := Command(&stdout, &story)
+	cmd.SetArgs([]string{"--json", "--keep", dir})
+	err := cmd.ExecuteContext(t.Context())
 	t.Log(story.String())
 	if err != nil {
+		t.Fatal(err)
+	}
+	var report Report
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
@@ -36,10 +44,10 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(text.String())
-	if !report.OK() {
-		t.Error("a promise does not hold")
+	if !report.OK() || len(report.Environments) != 3 {
+		t.Errorf("a promise does not hold, or an environment is missing: %+v", report.Environments)
 	}
-	if ids := invariants(report); !slices.Equal(ids, []string{"I1", "I2", "I3", "I4", "I5"}) {
+	if ids := invariants(&report); !slices.Equal(ids, []string{"I1", "I2", "I3", "I4", "I5"}) {
 		t.Errorf("checked %v", ids)
 	}
 	for _, chapter := range []string{"dev registry is switched off", "alice approves", "slow-orders conflicts with hotfix/pay-timeout", "HOTFIX_WOULD_BE_LOST", "stage went from shop/v0.4.0 to shop/v0.2.2", "rolled back"} {
@@ -187,21 +195,34 @@ func readLayers(t *testing.T, image v1.Image) {
 	}
 }
 
-// TestCommand: --json gives one JSON document on standard output and nothing
-// else, and --quiet no story.
-func TestCommand(t *testing.T) {
+// TestQuiet: --quiet tells no story. It is interrupted when there would have
+// been some to tell.
+func TestQuiet(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "train")
+	told := filepath.Join(dir, "git", repositoryName, "refs", "heads", "environments", "stage")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := Command(&stdout, &stderr)
-	cmd.SetArgs([]string{"--json", "--quiet"})
-	if err := cmd.ExecuteContext(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var report Report
-	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
-		t.Fatal(err)
-	}
-	if !report.OK() || len(report.Environments) != 3 || stderr.Len() > 0 {
-		t.Errorf("%+v\n%s", report.Environments, stderr.String())
+	cmd.SetArgs([]string{"--quiet", "--keep", dir})
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	for {
+		if _, err := os.Stat(told); err == nil {
+			cancel()
+		}
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("interrupted: %v", err)
+			}
+			if stdout.Len() > 0 || stderr.Len() > 0 {
+				t.Errorf("told:\n%s%s", &stdout, &stderr)
+			}
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

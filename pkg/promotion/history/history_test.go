@@ -16,11 +16,15 @@ import (
 
 var (
 	seedFlag      = flag.Uint64("seed", 0, "play this one history")
-	historiesFlag = flag.Int("histories", 200, "how many histories to play")
+	historiesFlag = flag.Int("histories", defaultHistories, "how many histories to play")
 	firstFlag     = flag.Uint64("first", 1, "the seed of the first history")
 	shrinkFlag    = flag.Bool("shrink", true, "look for the shortest history that fails in the same way")
 	eventsFlag    = flag.Bool("events", false, "print everything that happens; of use with -seed")
 )
+
+// defaultHistories is what a plain test run plays, some 30 s of one core with the
+// race detector. CI plays more without it.
+const defaultHistories = 50
 
 // maxFailures is how many histories may fail before a run ends.
 const maxFailures = 5
@@ -111,7 +115,7 @@ func TestHistories(t *testing.T) {
 // TestReplay: the same seed is the same history, to the last event.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	for seed := uint64(1); seed <= 20; seed++ {
+	for seed := uint64(1); seed <= 8; seed++ {
 		var traces [2][]string
 		for i := range traces {
 			play(t, seed, options{trace: func(line string) { traces[i] = append(traces[i], line) }})
