@@ -30,7 +30,7 @@ func Build(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	args := []string{"build", "-trimpath", "-o", dir + string(filepath.Separator)}
+	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}
 	for _, program := range []string{Sidecar, Generator, Hook, CLI} {
 		args = append(args, module+"/"+program)
 	}

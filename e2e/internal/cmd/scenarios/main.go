@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	binary := filepath.Join(dir, "e2e.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "e2e", "-o", binary, "./e2e")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "e2e", "-ldflags=-w", "-o", binary, "./e2e")
 	build.Stdout, build.Stderr = stdout, stdout
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go test -c ./e2e: %w", err)
