@@ -174,7 +174,7 @@ func (w *worker) run(ctx context.Context) {
 			failures++
 		}
 		pause := w.pause(failures)
-		source, ok := w.rest(ctx, pause, w.distance(time.Since(begin), failures, pause))
+		source, ok := w.rest(ctx, pause, w.distance(time.Since(begin), failures, pause), failures > 0)
 		if !ok {
 			return
 		}
@@ -204,8 +204,10 @@ func (w *worker) distance(took time.Duration, failures int, pause time.Duration)
 
 // rest waits until there is a reason to run, and names it; false when the
 // context ends. A pipeline that is another replica's has two: an event, which
-// nobody else has heard, and a long time.
-func (w *worker) rest(ctx context.Context, pause, distance time.Duration) (source string, ok bool) {
+// nobody else has heard, and a long time. After a failure Argo CD's events wait for
+// the distance as well, as it tells of each step of each Application; those of the git
+// host, which answers again then, do not.
+func (w *worker) rest(ctx context.Context, pause, distance time.Duration, failed bool) (source string, ok bool) {
 	ended := time.Now()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -220,7 +222,13 @@ func (w *worker) rest(ctx context.Context, pause, distance time.Duration) (sourc
 			// The owner looks by itself within an interval; until then what the event
 			// leads to is ours.
 			w.follow = time.Now().Add(w.interval)
-			return "request", true
+			if !failed || w.stale.Load() {
+				return "request", true
+			}
+			if soon := min(distance, w.interval) - time.Since(ended); soon < pause-time.Since(ended) {
+				timer.Reset(max(0, soon))
+			}
+			source = "request"
 		case <-w.shifted:
 			before := w.own
 			w.claim()

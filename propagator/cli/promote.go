@@ -68,12 +68,16 @@ With --request nothing is done here: a signed tag asks the hook to do it.`,
 	f.BoolVar(&p.request.Rollback, "rollback", false, "go back to an older snapshot, and hold the environment there")
 	p.bindRules(f)
 	p.bind(f)
+	p.signed = bindRequest(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := p.checkRules(cmd); err != nil {
 			return err
 		}
 		if len(p.request.Skip) > 0 && len(args) < 2 {
 			return usage(cmd, "who skips an environment has to name the snapshot")
+		}
+		if len(p.request.Skip) > 0 && *p.signed {
+			return usage(cmd, "the hook cannot be asked to skip an environment; whoever may push environments/* does it without --request")
 		}
 		return p.run(cmd, args)
 	}
@@ -141,24 +145,25 @@ only when named.`,
 		RunE:              p.run,
 	}
 	p.bind(cmd.Flags())
+	p.signed = bindRequest(cmd.Flags())
 	return cmd
 }
 
-// promoting is what promote and rollback have in common.
+// promoting is what promote, rollback and hotfix promote have in common.
 type promoting struct {
 	*app
 	request promotion.Request
 	// overrides are as they were typed.
 	overrides []string
 	dryRun    bool
-	signed    *bool
 	by        *string
+	// signed says that the hook is asked to do it; hotfix promote has no such flag.
+	signed *bool
 }
 
 func (p *promoting) bind(f *pflag.FlagSet) {
 	f.StringVar(&p.request.Reason, "reason", "", "why; recorded")
 	f.BoolVar(&p.dryRun, "dry-run", false, "say what would be done, write nothing")
-	p.signed = bindRequest(f)
 	p.by = bindActor(f)
 }
 

@@ -70,6 +70,9 @@ func TestRequestVerbs(t *testing.T) {
 	})
 	w.fails(2, []string{"hold", "prod", "--reason", "x", "--request", "--actor", "boss"}, "--actor has no effect")
 	w.fails(2, []string{"hold", "prod", "--request"}, "add --reason")
+	w.fails(2, []string{"promote", "prod", "v0.1.0", "--skip", "stage", "--reason", "x", "--request"}, "the hook cannot be asked to skip an environment")
+	w.fails(2, []string{"promote", "prod", "v0.1.0", "--skip", "stage", "--override", "ENV_FROZEN", "--reason", "x", "--request"}, "the hook cannot be asked to skip")
+	w.fails(2, []string{"hotfix", "promote", "v0.1.0", "--request"}, "unknown flag: --request") // it may be two promotions and a patch
 	w.fails(3, []string{"resume", "prod", "--reason", "x", "--request"}, "ALREADY_THERE")
 	if out := w.must("hold", "prod", "--reason", "auditors", "--request", "--dry-run"); !strings.Contains(out, "would ask the hook to hold prod") {
 		t.Errorf("dry run:\n%s", out)

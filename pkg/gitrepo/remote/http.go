@@ -40,11 +40,14 @@ type httpDialer struct {
 	now func() time.Time
 
 	mu sync.Mutex // guards the rest
-	// moved is where the server has redirected to, plain until when it is taken for
-	// one that knows version 0 only. takes is what it said that its receive-pack can do,
-	// and gives that of its upload-pack, if that gives every reachable commit.
-	moved string
+	// moved is where the server has redirected to; empty if it has not, and after
+	// movedUntil.
+	moved      string
+	movedUntil time.Time
+	// plain is until when the server is taken for one that knows version 0 only.
 	plain time.Time
+	// takes is what it said that its receive-pack can do, and gives that of its
+	// upload-pack, if that gives every reachable commit.
 	takes *packp.AdvRefs
 	gives *packp.AdvRefs
 	// heard is when the server answered last.
@@ -52,8 +55,14 @@ type httpDialer struct {
 }
 
 // fresh is how long after an answer a connection is sure not to be closed by the
-// server just now, because it was idle. The usual limits are a minute and more.
-const fresh = 15 * time.Second
+// server just now, because it was idle. The shortest usual limit is that of Apache
+// httpd, 5 s.
+const fresh = 4 * time.Second
+
+// movedLife is how long a redirect is believed. Its repository may be renamed again,
+// and another one take the name that is configured; nothing would tell at the new
+// place.
+const movedLife = 10 * time.Minute
 
 func (d *httpDialer) stateless() bool { return true }
 
@@ -62,8 +71,20 @@ func (d *httpDialer) stateless() bool { return true }
 func (d *httpDialer) known() (base string, plain bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return cmp.Or(d.moved, d.base), d.now().Before(d.plain)
+	return d.place(), d.now().Before(d.plain)
 }
+
+// place is where the repository is. It needs the lock.
+func (d *httpDialer) place() string {
+	if d.moved != "" && !d.now().Before(d.movedUntil) {
+		d.forget()
+	}
+	return cmp.Or(d.moved, d.base)
+}
+
+// forget lets the next request go to where the repository is configured to be. It
+// needs the lock.
+func (d *httpDialer) forget() { d.moved, d.takes, d.gives = "", nil, nil }
 
 func (d *httpDialer) host() string {
 	u, err := url.Parse(d.base)
@@ -108,6 +129,12 @@ type trust struct {
 // idlePerHost is how many connections to one host are kept for later requests.
 const idlePerHost = 32
 
+// pings are for the one connection of http/2 that all requests to a host share. If
+// its path is gone without a word, as when a firewall restarts, each of them would
+// wait for its whole time limit, for as long as the kernel repeats what it has sent:
+// about a quarter of an hour.
+var pings = http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}
+
 func transportFor(o Options) (*http.Transport, error) {
 	key := trust{string(o.CABundle), o.InsecureSkipTLS}
 	transports.Lock()
@@ -121,6 +148,8 @@ func transportFor(o Options) (*http.Transport, error) {
 	}
 	t := base.Clone()
 	t.MaxIdleConnsPerHost = idlePerHost
+	config := pings
+	t.HTTP2 = &config
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLS} //nolint:gosec // asked for by name
 	if len(o.CABundle) > 0 {
 		pool, err := x509.SystemCertPool()
@@ -205,7 +234,10 @@ func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.moved = base
+	d.moved = ""
+	if base != d.base {
+		d.moved, d.movedUntil = base, d.now().Add(movedLife)
+	}
 	if s == receivePack {
 		d.takes = &packp.AdvRefs{Capabilities: adv.Capabilities}
 	} else if direct, final := directWants(adv, true); direct && final {
@@ -218,6 +250,7 @@ func (d *httpDialer) open(ctx context.Context, s service) (session, error) {
 func (d *httpDialer) again(s service) session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	base := d.place()
 	adv := d.gives
 	if s == receivePack {
 		// A push is not tried again by net/http, so it needs a connection that holds.
@@ -230,7 +263,7 @@ func (d *httpDialer) again(s service) session {
 	if adv == nil {
 		return nil
 	}
-	return &httpSession{dialer: d, service: s, base: cmp.Or(d.moved, d.base), adv: adv}
+	return &httpSession{dialer: d, service: s, base: base, adv: adv}
 }
 
 // httpSession keeps the advertisement; there is no connection state.
@@ -283,14 +316,18 @@ func (d *httpDialer) post(ctx context.Context, base string, to service, request 
 		req.Header["Idempotency-Key"] = nil
 	}
 	res, err := d.send(req, kind, int64(len(body)))
-	if err != nil {
-		return nil, err
-	}
-	if err := wantType(res, "application/x-git-"+string(to)+"-result"); err != nil {
+	if err == nil {
+		if err = wantType(res, "application/x-git-"+string(to)+"-result"); err == nil {
+			return res.Body, nil
+		}
 		_ = res.Body.Close()
-		return nil, err
 	}
-	return res.Body, nil
+	if base != d.base && !busy(err) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.forget() // it may be somewhere else by now
+	}
+	return nil, err
 }
 
 // send does one request. The body of the response counts what is read and

@@ -22,18 +22,14 @@ import (
 // prefixes only. A git host has far more: one for each pull request, kept for ever.
 // It begins with a request for the service's capabilities; this package asks at
 // once, as a server of an older version answers that it does not understand, and
-// is asked by version 0 for a day.
+// is asked by version 0 for some minutes.
 
 // delimiter separates the parts of a request.
 const delimiter = "0001"
 
-// How long a server is taken for one of version 0: one that does not know the
-// request until it may have been upgraded, one that was out of order for it until
-// it may be in order again.
-const (
-	plainIfUnknown = 24 * time.Hour
-	plainIfBroken  = 10 * time.Minute
-)
+// plainLife is how long a server is taken for one of version 0. It may have been out
+// of order for the request, or have cut the answer, and is in order again by then.
+const plainLife = 10 * time.Minute
 
 // list implements [dialer].
 func (d *httpDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs, error) {
@@ -42,14 +38,9 @@ func (d *httpDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs,
 		return listByAdvertisement(ctx, d, prefixes)
 	}
 	refs, err := d.lsRefs(ctx, base, prefixes)
-	pause := plainIfUnknown
-	if !misunderstood(err) {
-		// Where git gives up because it cannot read the request, servers say 500 or 502.
-		var status *statusCode
-		if !errors.As(err, &status) || status.code < 500 {
-			return refs, err
-		}
-		pause = plainIfBroken
+	astray := base != d.base && !busy(err) // perhaps it is no longer there
+	if err == nil || !astray && !misunderstood(err) && !gaveUp(err) {
+		return refs, err
 	}
 	refs, err = listByAdvertisement(ctx, d, prefixes)
 	if err != nil {
@@ -59,7 +50,7 @@ func (d *httpDialer) list(ctx context.Context, prefixes []string) (gitrepo.Refs,
 	if moved, _ := d.known(); moved == base {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.plain = d.now().Add(pause)
+		d.plain = d.now().Add(plainLife)
 	}
 	return refs, nil
 }
@@ -93,17 +84,34 @@ func (s *statusCode) Unwrap() error { return s.error }
 func misunderstood(err error) bool {
 	var status *statusCode
 	if errors.As(err, &status) {
-		switch status.code {
-		case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-			return false
-		}
-		return status.code < 500 || status.code == http.StatusNotImplemented
+		refused := status.code == http.StatusUnauthorized || status.code == http.StatusForbidden
+		return !refused && !busy(err) && (status.code < 500 || status.code == http.StatusNotImplemented)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return false // the connection was cut
 	}
 	var said *pktline.ErrorLine
 	return errors.As(err, &said) || errors.Is(err, errMalformed)
+}
+
+// busy reports whether a server has too much to do, and wants to be asked later.
+func busy(err error) bool {
+	var status *statusCode
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.code {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// gaveUp reports whether an error is what servers say where git gives up because it
+// cannot read the request. It may mean that they are out of order.
+func gaveUp(err error) bool {
+	var status *statusCode
+	return errors.As(err, &status) && (status.code == http.StatusInternalServerError || status.code == http.StatusBadGateway)
 }
 
 func (d *httpDialer) lsRefs(ctx context.Context, base string, prefixes []string) (gitrepo.Refs, error) {

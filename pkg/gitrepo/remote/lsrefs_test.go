@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
@@ -135,8 +137,9 @@ func TestServerOfVersionZero(t *testing.T) {
 }
 
 // TestBusyServerIsNoOldServer: an answer that says nothing about what a server
-// knows is the result. One that is out of order may be out of order for this
-// request only, and is asked in the other way as well.
+// knows is the result: whoever has too much to do is not asked for more. One that is
+// out of order may be out of order for this request only, and is asked in the other
+// way as well.
 func TestBusyServerIsNoOldServer(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]struct {
@@ -146,7 +149,9 @@ func TestBusyServerIsNoOldServer(t *testing.T) {
 		http.StatusTooManyRequests:    {gitrepo.ErrUnreachable, 1},
 		http.StatusUnauthorized:       {gitrepo.ErrUnauthorized, 1},
 		http.StatusForbidden:          {gitrepo.ErrUnauthorized, 1},
-		http.StatusServiceUnavailable: {gitrepo.ErrUnreachable, 2},
+		http.StatusServiceUnavailable: {gitrepo.ErrUnreachable, 1},
+		http.StatusGatewayTimeout:     {gitrepo.ErrUnreachable, 1},
+		http.StatusBadGateway:         {gitrepo.ErrUnreachable, 2},
 	} {
 		var requests atomic.Int64
 		server := gitrepotest.Server(t, githttp.Options{}, byKind(func(w http.ResponseWriter, _ *http.Request, _, _ bool) bool {
@@ -202,7 +207,7 @@ func TestPushWithoutList(t *testing.T) {
 	push("v3", "receive-pack", "receive-pack refs", "receive-pack")
 	refuse.Store(false)
 	// After a while the connection may be closed at any moment.
-	remote.SetClock(repo, func() time.Time { return time.Now().Add(time.Minute) })
+	remote.SetClock(repo, func() time.Time { return time.Now().Add(5 * time.Second) })
 	push("v4", "receive-pack refs", "receive-pack")
 	push("v5", "receive-pack")
 
@@ -292,4 +297,98 @@ func TestServerOfVersionZeroForNow(t *testing.T) {
 	if later := cost(); later != cheap {
 		t.Errorf("an hour later a list has %d bytes, and %d when all was well", later, cheap)
 	}
+}
+
+// TestRaceInWordsOfOthers: without a list before the push, only the server sees that a
+// ref has moved, and servers that are not git's own say so in words of their own.
+func TestRaceInWordsOfOthers(t *testing.T) {
+	t.Parallel()
+	var refuse atomic.Bool
+	server := gitrepotest.Server(t, githttp.Options{}, byKind(func(w http.ResponseWriter, _ *http.Request, _, push bool) bool {
+		if !push || !refuse.Load() {
+			return false
+		}
+		var report bytes.Buffer
+		e := pktline.NewEncoder(&report)
+		if err := errors.Join(e.EncodeString("unpack ok\n", "ng "+main+" it is another one by now\n"), e.Flush()); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/x-git-receive-pack-result")
+		if _, err := sideband.NewMuxer(sideband.Sideband64k, w).Write(report.Bytes()); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(w, "0000")
+		return true
+	}))
+	url := server.Init("shop.git")
+	repo := open(t, url, remote.Options{})
+	first := gitrepotest.Grow(t, repo, main, gitrepotest.Files{"a": "1"})
+	next, objects := gitrepotest.Commit(t, repo, gitrepotest.Files{"a": "2"}, "next", first)
+	push := gitrepo.Push{Updates: []gitrepo.Update{{Ref: main, Old: first, New: next}}, Objects: objects}
+
+	refuse.Store(true)
+	if err := repo.Push(t.Context(), push); !errors.Is(err, gitrepo.ErrRejected) || !strings.Contains(err.Error(), "another one by now") {
+		t.Errorf("refused where nothing has moved: %v", err)
+	}
+	refuse.Store(false)
+	second := gitrepotest.Grow(t, open(t, url, remote.Options{}), main, gitrepotest.Files{"a": "3"})
+	refuse.Store(true)
+	var moved *gitrepo.RefMovedError
+	if err := repo.Push(t.Context(), push); !errors.As(err, &moved) || moved.Got != second {
+		t.Errorf("a branch that has moved: %v", err)
+	}
+}
+
+// TestRedirectIsForgotten: where a repository was redirected to is no longer right
+// when its old name is taken by another one, or when nothing answers there any more.
+func TestRedirectIsForgotten(t *testing.T) {
+	t.Parallel()
+	var gone atomic.Bool
+	archive := gitrepotest.Server(t, githttp.Options{}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if gone.Load() {
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	elsewhere := archive.Init("shop-archive.git")
+	var redirect atomic.Bool
+	server := gitrepotest.Server(t, githttp.Options{}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if redirect.Load() {
+				http.Redirect(w, r, elsewhere+strings.TrimPrefix(r.URL.RequestURI(), "/shop.git"), http.StatusMovedPermanently)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	url := server.Init("shop.git")
+	old := gitrepotest.Grow(t, open(t, elsewhere, remote.Options{}), main, gitrepotest.Files{"a": "old"})
+	id := gitrepotest.Grow(t, open(t, url, remote.Options{}), main, gitrepotest.Files{"a": "new"})
+	clock := time.Now()
+	repo := open(t, url, remote.Options{})
+	remote.SetClock(repo, func() time.Time { return clock })
+	check := func(when string, want gitrepo.Hash) {
+		t.Helper()
+		for range 2 {
+			if refs, err := repo.Refs(t.Context(), gitrepo.Heads); err != nil || refs[main] != want {
+				t.Fatalf("%s: %v, %v; want %s", when, refs, err, want)
+			}
+		}
+	}
+	redirect.Store(true)
+	check("redirected", old)
+	redirect.Store(false)
+	clock = clock.Add(time.Hour)
+	check("its name is taken by another one", id)
+	redirect.Store(true)
+	clock = clock.Add(time.Hour)
+	if _, err := repo.Refs(t.Context(), gitrepo.Heads); err != nil {
+		t.Fatal(err)
+	}
+	check("redirected again", old)
+	redirect.Store(false)
+	gone.Store(true)
+	check("nothing answers there any more", id)
 }

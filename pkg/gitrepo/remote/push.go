@@ -36,7 +36,7 @@ func (r *Repo) push(ctx context.Context, push gitrepo.Push) error {
 	}
 	if s := r.dial.again(receivePack); s != nil {
 		// The server compares the refs in any case.
-		err := r.send(ctx, s, push, packed)
+		err := r.send(ctx, s, push, packed, true)
 		if !misunderstood(err) {
 			return err
 		}
@@ -50,10 +50,11 @@ func (r *Repo) push(ctx context.Context, push gitrepo.Push) error {
 	if err := push.Check(refsOf(s.advertised())); err != nil {
 		return err
 	}
-	return r.send(ctx, s, push, packed)
+	return r.send(ctx, s, push, packed, false)
 }
 
-func (r *Repo) send(ctx context.Context, s session, push gitrepo.Push, packed []byte) error {
+// send pushes. blind says that nobody has compared the refs before.
+func (r *Repo) send(ctx context.Context, s session, push gitrepo.Push, packed []byte, blind bool) error {
 	req, err := updateRequest(s.advertised(), push)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func (r *Repo) send(ctx context.Context, s session, push gitrepo.Push, packed []
 	if err != nil {
 		return err
 	}
-	if err := r.judge(ctx, push, report, said); err != nil {
+	if err := r.judge(ctx, push, report, said, blind); err != nil {
 		return err
 	}
 	r.store.Put(push.Objects...)
@@ -131,8 +132,10 @@ func quoted(said string) string {
 	return fmt.Sprintf(": the server says %q", said)
 }
 
-// judge turns the report into the port's errors.
-func (r *Repo) judge(ctx context.Context, push gitrepo.Push, report *packp.ReportStatus, said string) error {
+// judge turns the report into the port's errors. What a server that is not git's own
+// calls a ref that has moved is not known; where nobody has compared them before, the
+// refs are listed whatever it says.
+func (r *Repo) judge(ctx context.Context, push gitrepo.Push, report *packp.ReportStatus, said string, blind bool) error {
 	if report.UnpackStatus != "ok" {
 		return fmt.Errorf("%w: the server cannot unpack the objects: %s%s", gitrepo.ErrRejected, report.UnpackStatus, quoted(said))
 	}
@@ -154,15 +157,15 @@ func (r *Repo) judge(ctx context.Context, push gitrepo.Push, report *packp.Repor
 		return nil
 	}
 	rejected := fmt.Errorf("%w: %s: %s%s", gitrepo.ErrRejected, refused.ReferenceName, refused.Status, quoted(said))
-	if !contended(refused.Status) {
+	if !blind && !contended(refused.Status) {
 		return rejected
 	}
 	return r.recheck(ctx, push, refused, rejected)
 }
 
-// recheck lists the refs again after words that may mean a lost race. If a ref
-// moved it was one; if none did, "non-fast-forward" is a rule of the server,
-// and anything else another push that is under way.
+// recheck lists the refs again after a refusal that may mean a lost race. If a ref
+// moved it was one; if none did, "non-fast-forward" is a rule of the server, and other
+// words that are known another push that is under way.
 func (r *Repo) recheck(ctx context.Context, push gitrepo.Push, refused *packp.CommandStatus, rejected error) error {
 	refs, err := r.dial.list(ctx, nil)
 	if err != nil {
@@ -171,7 +174,7 @@ func (r *Repo) recheck(ctx context.Context, push gitrepo.Push, refused *packp.Co
 	if err := push.Check(refs); err != nil {
 		return err
 	}
-	if strings.Contains(refused.Status, "fast") {
+	if !contended(refused.Status) || strings.Contains(refused.Status, "fast") {
 		return rejected
 	}
 	for _, u := range push.Updates {
@@ -195,6 +198,7 @@ func contended(text string) bool {
 	for _, words := range []string{
 		"fetch first", "non-fast-forward", "failed to update ref", "failed to lock", "cannot lock ref", "lock error",
 		"stale info", "already exists", "incorrect old value", "atomic",
+		"invalid old id", "no such ref", "ref exists", // JGit
 	} {
 		if strings.Contains(lower, words) {
 			return true
