@@ -127,7 +127,8 @@ func (s *starter) environment(i int) {
   promote: manual
   # All gates must pass before a snapshot enters.
   gates:
-  # Somebody has to agree, with a signed tag.
+  # Somebody has to agree, with an annotated tag. With "signers: FILE", the list of
+  # those who may, only signed tags count; without, protect the tags approve/* in git.
   - approval: {count: 1}
   # Healthy in all environments before this one for so long:
   # - soak: 4h

@@ -1,9 +1,13 @@
 package promotion
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestNamedFaults: what a person reads when an Application is not as it should
@@ -137,4 +141,22 @@ func FuzzBrief(f *testing.F) {
 			t.Errorf("%q: %q", text, got)
 		}
 	})
+}
+
+// TestReasonsAreDocumented: docs/protocols.md has every reason, and none that is not
+// one.
+func TestReasonsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/protocols.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n### Reasons\n")
+	table, _, _ := strings.Cut(section, "\nThe sidecar's")
+	var documented []Reason
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllStringSubmatch(table, -1) {
+		documented = append(documented, Reason(row[1]))
+	}
+	if diff := cmp.Diff(Reasons(), documented); diff != "" {
+		t.Errorf("reasons (-are +documented):\n%s", diff)
+	}
 }

@@ -39,9 +39,21 @@ func FromEnvironment(flags *pflag.FlagSet, env []string) error {
 		}
 		if err := flags.Set(flag.Name, value); err != nil {
 			errs = append(errs, fmt.Errorf("environment variable %s does not hold a valid %s for --%s", Variable(flag.Name), flag.Value.Type(), flag.Name))
+			return
 		}
+		_ = flags.SetAnnotation(flag.Name, fromVariable, []string{"true"}) // fails only for flags that there are not
 	})
 	return errors.Join(errs...)
+}
+
+// fromVariable marks a flag that [FromEnvironment] has set.
+const fromVariable = "propagator_from_variable"
+
+// Typed reports whether the flag stood on the command line, rather than in a
+// variable, which may be there for other programs.
+func Typed(flags *pflag.FlagSet, name string) bool {
+	flag := flags.Lookup(name)
+	return flag != nil && flag.Changed && flag.Annotations[fromVariable] == nil
 }
 
 // DescribeVariables adds the variable's name to the help of each flag.

@@ -124,7 +124,9 @@ func (a *app) doctor(cmd *cobra.Command, o *doctorOptions) error {
 	}
 	changed := cmd.Flags().Changed
 	o.repositoryGiven, o.branchGiven = changed("repository"), changed("branch")
-	o.gitLogin = changed("git-username") || changed("git-password-file") || changed("git-ssh-key") || a.variable("PROPAGATOR_GIT_PASSWORD") != ""
+	for _, login := range []string{"git-username", "git-password-file", "git-ssh-key"} {
+		o.gitLogin = o.gitLogin || service.Typed(cmd.Flags(), login)
+	}
 	c, err := a.examination(o)
 	if err != nil {
 		return usage(cmd, "%w", err)

@@ -230,6 +230,22 @@ func TestDoctorCannotWork(t *testing.T) {
 	}
 }
 
+// TestDoctorAsksAsTheHook: what stands in somebody's environment for other commands
+// does not take the place of the Secrets, which are what is to be examined; what is
+// typed does.
+func TestDoctorAsksAsTheHook(t *testing.T) {
+	p := newPatient(t, gitMarker, registryMarker)
+	p.env = append(p.env, "PROPAGATOR_GIT_USERNAME=propagator", "PROPAGATOR_GIT_PASSWORD=of-somebody-else")
+	if code, stdout, stderr := p.run("--only", "git"); code != 0 || !strings.Contains(stdout, "Secret propagator-git may push") {
+		t.Errorf("with variables: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	for _, args := range [][]string{{"--git-username", "propagator"}, {"--own-credentials"}} {
+		if code, stdout, stderr := p.run(append(args, "--only", "git")...); code != 4 || !strings.Contains(stdout, "401") {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+}
+
 func kubeconfigOf(t *testing.T, server string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")

@@ -126,8 +126,10 @@ func (a *app) reopen(cmd *cobra.Command, name, reason, by string, dryRun bool) e
 func (s *session) recover(ctx context.Context, state *promotion.State, dryRun bool) (recovery, error) {
 	name := state.Pipeline.Name
 	result := recovery{Pipeline: name, DryRun: dryRun, Environments: []recovered{}, Next: []string{
-		"kubectl apply -k <the folder with your installation>        # docs/install.md, from \"Generator and hook\" on",
-		"kubectl apply -k <the folder with the pipeline>             # docs/install.md, \"The pipeline\"",
+		"# the Secrets: docs/install.md, \"Secrets\"; then, of the folder with your installation:",
+		"kubectl apply --server-side --field-manager=propagator -k \"$INSTALL/suite\"",
+		"kubectl apply --server-side --field-manager=propagator -k \"$INSTALL/argocd\"",
+		"kubectl apply -k \"$INSTALL/pipelines/" + name + "\"",
 		"propagator doctor",
 	}}
 	for _, e := range state.Environments {
