@@ -170,11 +170,11 @@ func (e Environment) validation(version snapshot.Version) (snapshot.Entry, bool)
 	return snapshot.Entry{}, false
 }
 
-// Proven returns the newest evidence that the snapshot was deployed in the
-// environment and healthy: the same by which later environments take it. It is
-// nil when there is none yet, and the refusal says that there will be none:
-// somebody rejected the snapshot, the environment was rolled back from it, or
-// something newer took its place before it was proven.
+// Proven returns the evidence that the environment runs the snapshot, and that it is
+// deployed and healthy: the same by which later environments take it. It is nil when
+// there is none yet, which is so again after a rollback to it, and the refusal says
+// that there will be none: somebody rejected the snapshot, the environment was rolled
+// back from it, or something newer took its place, before it was proven or since.
 func (e Environment) Proven(version snapshot.Version) (*snapshot.Entry, *RefusedError) {
 	refuse := func(reason Reason, format string, args ...any) (*snapshot.Entry, *RefusedError) {
 		return nil, &RefusedError{Wait: Wait{Environment: e.Name, Version: version.String(), Reason: reason, Detail: fmt.Sprintf(format, args...)}}
@@ -185,22 +185,22 @@ func (e Environment) Proven(version snapshot.Version) (*snapshot.Entry, *Refused
 	if at, rolledBack := e.rolledBackFrom(version); rolledBack {
 		return refuse(Rejected, "rolled back from it at %s", at.Format("2006-01-02 15:04 MST"))
 	}
-	if e.proven(version) {
-		entry, _ := e.deployed(version)
+	current := e.Current()
+	entry, ran := e.deployed(version)
+	switch {
+	case current.Snapshot == version && !current.Deployed.IsZero() && e.proven(version):
 		return &entry, nil
-	}
-	if current := e.Current().Snapshot; current.Compare(version) > 0 {
-		return refuse(Superseded, "%s has %s by now", e.Name, current)
+	case current.Snapshot.Compare(version) > 0 && ran:
+		return refuse(Superseded, "it was healthy there at %s, and %s has %s by now", entry.Deployed.Format("2006-01-02 15:04 MST"), e.Name, current.Snapshot)
+	case current.Snapshot.Compare(version) > 0:
+		return refuse(Superseded, "%s has %s by now", e.Name, current.Snapshot)
 	}
 	return nil, nil
 }
 
-// SnapshotOf is the snapshot that was made of a source commit, as far as the
+// SnapshotOf is the snapshot that was captured from a source commit, as far as the
 // newest snapshot and the ledgers know; zero when none is known.
 func (s *State) SnapshotOf(commit gitrepo.Hash) snapshot.Version {
-	if s.Newest != nil && s.Newest.Captured() == commit {
-		return s.Newest.Lock.Version
-	}
 	for _, e := range s.Environments {
 		for _, entry := range e.History {
 			if entry.SourceCommit == commit {
@@ -208,5 +208,15 @@ func (s *State) SnapshotOf(commit gitrepo.Hash) snapshot.Version {
 			}
 		}
 	}
-	return snapshot.Version{}
+	if s.Newest == nil || s.Newest.Captured() != commit {
+		return snapshot.Version{}
+	}
+	// A patch goes back to the commit that its line began with.
+	captured := s.Newest.Lock.Version
+	for _, version := range s.Versions() {
+		if version.SameLine(captured) && version.Compare(captured) < 0 {
+			captured = version
+		}
+	}
+	return captured
 }

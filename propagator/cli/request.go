@@ -17,6 +17,7 @@ import (
 	"github.com/fleeting-taas/propagator/pkg/gitrepo"
 	gitremote "github.com/fleeting-taas/propagator/pkg/gitrepo/remote"
 	"github.com/fleeting-taas/propagator/pkg/promotion"
+	"github.com/fleeting-taas/propagator/pkg/service"
 	"github.com/fleeting-taas/propagator/pkg/snapshot"
 )
 
@@ -43,7 +44,7 @@ func bindRequest(flags *pflag.FlagSet) *bool {
 
 // requester is who signs, as Git has it.
 func (a *app) requester(cmd *cobra.Command) (gitrepo.Signature, error) {
-	if cmd.Flags().Changed("actor") {
+	if service.Typed(cmd.Flags(), "actor") {
 		return gitrepo.Signature{}, usage(cmd, "--actor has no effect with --request: whoever signs is named in the ledger")
 	}
 	email := a.variable("GIT_COMMITTER_EMAIL")

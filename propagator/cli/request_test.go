@@ -80,6 +80,8 @@ func TestRequestVerbs(t *testing.T) {
 	if done := w.hook().Done; len(done) > 0 {
 		t.Errorf("a dry run led to %v", done)
 	}
+	w.env = append(w.env, "PROPAGATOR_ACTOR=ci") // which is there for other commands
+	w.must("hold", "prod", "--reason", "auditors", "--request", "--dry-run")
 	writes := w.writes()
 	var asked struct {
 		Tag, Object, By, Asks string

@@ -97,6 +97,17 @@ func TestWait(t *testing.T) {
 		w.must("snapshot", "create")
 	}
 	w.fails(3, []string{"wait", "--env", "stage", "--snapshot", "v0.2.0"}, "SUPERSEDED", "stage has shop/v0.3.0 by now")
+
+	// What ran there once is not what runs there: neither by then, nor right after the
+	// environment has gone back to it.
+	w.deployed()
+	w.fails(3, []string{"wait", "--env", "stage", "--snapshot", "v0.1.0"}, "SUPERSEDED", "it was healthy there at", "stage has shop/v0.3.0 by now")
+	w.must("rollback", "stage", "v0.1.0", "--reason", "slow")
+	w.fails(5, append([]string{"wait", "--env", "stage", "--snapshot", "v0.1.0"}, quick...), "stage has no evidence of shop/v0.1.0 yet")
+	w.deployed()
+	if out := w.must("wait", "--env", "stage", "--snapshot", "v0.1.0"); !strings.Contains(out, "stage runs shop/v0.1.0") {
+		t.Errorf("after the rollback:\n%s", out)
+	}
 }
 
 // TestApproveEmail: the address is the one that Git has.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,8 +49,8 @@ The snapshot is named by --snapshot, or by --commit for whatever snapshot is mad
 of that commit of the source branch; without either it is the newest one.
 
 It ends early, with exit code 3, when it would wait for nothing: the snapshot was
-rejected or rolled back from, or something newer took its place before it was
-proven. When --timeout is over, the exit code is 5.`,
+rejected or rolled back from, or something newer runs there by now. When --timeout
+is over, the exit code is 5.`,
 		Example: `  propagator wait --env stage --snapshot v1.4.0
   propagator wait --env stage --commit "$GIT_COMMIT" --timeout 20m && make acceptance-test`,
 		Args: arguments(cobra.NoArgs),
@@ -143,6 +144,8 @@ func look(cmd *cobra.Command, state *promotion.State, o waitOptions) (*waited, s
 	}
 	entry, refusal := e.Proven(version)
 	switch {
+	case refusal != nil && asksFor(state, e.Name, version):
+		return nil, refusal.Error() + "; somebody has asked for it, which is not answered yet", nil
 	case refusal != nil:
 		return nil, "", refusal
 	case entry == nil:
@@ -152,6 +155,13 @@ func look(cmd *cobra.Command, state *promotion.State, o waitOptions) (*waited, s
 	return &waited{
 		Environment: e.Name, Version: version.String(), SourceCommit: entry.SourceCommit, DeployedAt: entry.Deployed, Applications: found.Applications,
 	}, "", nil
+}
+
+// asksFor reports whether a request for the promotion is not answered yet.
+func asksFor(state *promotion.State, environment string, version snapshot.Version) bool {
+	return slices.ContainsFunc(state.Requests, func(r promotion.SignedRequest) bool {
+		return r.Name.Verb == snapshot.EventPromote && r.Name.Environment == environment && r.Name.Version == version
+	})
 }
 
 // waitedFor finds the snapshot that is meant. Missing says why there is none
