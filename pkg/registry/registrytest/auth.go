@@ -33,6 +33,22 @@ func (s *Server) RevokeTokens() {
 	s.tokens.scopes = nil
 }
 
+// SetPassword gives the user another password. Tokens that were handed out before stay
+// valid.
+func (s *Server) SetPassword(password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.Password = password
+}
+
+// knows reports whether a request has the user's name and password.
+func (s *Server) knows(req *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, password, ok := req.BasicAuth()
+	return ok && user == s.options.Username && password == s.options.Password
+}
+
 func (s *Server) serveToken(w http.ResponseWriter, req *http.Request) {
 	s.tokens.mu.Lock()
 	gone := s.tokens.gone
@@ -41,7 +57,7 @@ func (s *Server) serveToken(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	if user, password, ok := req.BasicAuth(); !ok || user != s.options.Username || password != s.options.Password {
+	if !s.knows(req) {
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 		return
 	}
@@ -64,8 +80,7 @@ func (s *Server) admit(w http.ResponseWriter, req *http.Request) bool {
 	if s.options.Username == "" {
 		return true
 	}
-	user, password, ok := req.BasicAuth()
-	if ok && user == s.options.Username && password == s.options.Password {
+	if s.knows(req) {
 		return true
 	}
 	w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)

@@ -24,6 +24,7 @@ type authenticator struct {
 	ggcr     name.Registry
 	wire     http.RoundTripper
 	stall    time.Duration
+	now      func() time.Time
 
 	ping      keyedLocks // one goroutine asks
 	exchange  keyedLocks // one goroutine fetches a repository's token
@@ -36,6 +37,7 @@ type authenticator struct {
 type session struct {
 	http.RoundTripper
 	scopes []string
+	opened time.Time
 }
 
 // maxScopes bounds the scopes that one token collects; they travel in a URL.
@@ -44,7 +46,7 @@ const maxScopes = 16
 func newAuthenticator(config Config, at place, ggcr name.Registry, wire http.RoundTripper) *authenticator {
 	return &authenticator{
 		keychain: config.Keychain, name: config.Name, at: at, ggcr: ggcr, wire: wire, stall: config.Stall,
-		sessions: map[string]*session{},
+		now: time.Now, sessions: map[string]*session{},
 	}
 }
 
@@ -110,8 +112,19 @@ func (a *authenticator) session(ctx context.Context, want access) (*session, boo
 	return s, true, nil
 }
 
-// forget drops a session, so that the next request gets fresh credentials.
-func (a *authenticator) forget(s *session) {
+// mayExpire is the age from which access may have expired where a registry does not
+// say so: ECR refuses an old login like one without the right (403), ECR Public an old
+// token like a malformed request (400).
+const mayExpire = time.Minute
+
+// refused drops a session that the registry has refused, and reports whether it did,
+// so that the next request gets the credentials of then. expired says that the
+// registry says so, rather than that there is no right: for that it takes a session that
+// is not new. Of a fresh one that has expired not even how to authenticate is right.
+func (a *authenticator) refused(s *session, expired, fresh bool) bool {
+	if !expired && a.now().Sub(s.opened) < mayExpire {
+		return false
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for key, have := range a.sessions {
@@ -119,6 +132,10 @@ func (a *authenticator) forget(s *session) {
 			delete(a.sessions, key)
 		}
 	}
+	if fresh {
+		a.challenge = nil
+	}
+	return true
 }
 
 // ask asks the registry, once, how it authenticates.
@@ -175,7 +192,7 @@ func (a *authenticator) open(ctx context.Context, challenge *transport.Challenge
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	return &session{RoundTripper: rt, scopes: scopes}, nil
+	return &session{RoundTripper: rt, scopes: scopes, opened: a.now()}, nil
 }
 
 // credentials looks under the name first, which is what people log in to, then

@@ -122,20 +122,24 @@ func (r *Registry) try(ctx context.Context, c call) (*http.Response, error) {
 			return nil, classifyAccess(ctx, err)
 		}
 		resp, err := r.send(ctx, s, c)
-		if err != nil {
-			return nil, classifyAccess(ctx, err)
-		}
-		if slices.Contains(c.accept, resp.StatusCode) {
+		// A token that has expired is exchanged by the round tripper itself, with the
+		// credentials that it began with: no answer at all may be the token server's no.
+		expired := true
+		switch {
+		case err != nil:
+			err = classifyAccess(ctx, err)
+		case slices.Contains(c.accept, resp.StatusCode):
 			return resp, nil
+		default:
+			expired = resp.StatusCode == http.StatusUnauthorized
+			err = statusError(resp)
 		}
-		err = statusError(resp)
-		if errors.Is(err, registry.ErrUnauthorized) && resp.StatusCode == http.StatusUnauthorized {
-			r.auth.forget(s)
-			if !fresh && c.stream == nil {
-				continue
-			}
+		if !errors.Is(err, registry.ErrUnauthorized) || !r.auth.refused(s, expired, fresh) || fresh {
+			return nil, err
 		}
-		return nil, err
+		if c.stream != nil {
+			return nil, &errRetry{error: err} // some of it was read
+		}
 	}
 }
 
