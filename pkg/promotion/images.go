@@ -140,9 +140,9 @@ func (e *Engine) VerifyImages(ctx context.Context, p *config.Pipeline, lock *sna
 // are the same. It returns the name of the registry that gave them; empty when
 // nothing was missing.
 func (e *Engine) Restore(ctx context.Context, p *config.Pipeline, lock *snapshot.Lock, environment config.Environment) (from string, report mirror.Report, err error) {
-	report, err = e.VerifyImages(ctx, p, lock, environment)
-	if err == nil || ctx.Err() != nil {
-		return "", report, err
+	report, incomplete := e.VerifyImages(ctx, p, lock, environment)
+	if incomplete == nil || ctx.Err() != nil {
+		return "", report, incomplete
 	}
 	home, err := e.Registries.Open(p.Registries[environment.Registry])
 	if err != nil {
@@ -152,8 +152,12 @@ func (e *Engine) Restore(ctx context.Context, p *config.Pipeline, lock *snapshot
 	if err != nil {
 		return "", report, err
 	}
+	sources := sourcesFor(p, environment)
+	if len(sources) == 0 {
+		return "", report, fmt.Errorf("%s, and no other registry keeps them: %w", MirrorIncomplete, incomplete)
+	}
 	var failed []error
-	for _, name := range sourcesFor(p, environment) {
+	for _, name := range sources {
 		source, err := e.Registries.Open(p.Registries[name])
 		if err != nil {
 			failed = append(failed, err)

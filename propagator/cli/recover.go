@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type recovered struct {
 
 	// branch is set when the ledger itself cannot be used.
 	branch string
+	// unknown is why a registry could not be asked: nothing is lost as far as anybody
+	// knows.
+	unknown error
 }
 
 func recoverCommand(a *app) *cobra.Command {
@@ -173,6 +177,9 @@ func (s *session) recoverOne(ctx context.Context, state *promotion.State, e prom
 	one := recovered{Environment: e.Name, Version: version.String()}
 	fail := func(err error) recovered {
 		one.Error = brief(err)
+		if cannotAsk(ctx, err) {
+			one.unknown = err
+		}
 		return one
 	}
 	found, pipeline, err := s.read(ctx, &catalog{found: state}, version)
@@ -194,8 +201,9 @@ func (s *session) recoverOne(ctx context.Context, state *promotion.State, e prom
 	switch {
 	case err == nil:
 		return one
-	case report.Images == nil:
-		return fail(err)
+	case report.Images == nil, cannotAsk(ctx, err):
+		one.Missing = 0
+		return fail(firstOf(report, err))
 	case dryRun:
 		return one
 	}
@@ -212,7 +220,12 @@ func brief(err error) string {
 }
 
 func (r recovery) err() error {
+	var unknown error
 	for _, one := range r.Environments {
+		if one.unknown != nil {
+			unknown = cmp.Or(unknown, one.unknown)
+			continue
+		}
 		if one.branch != "" {
 			return faultFound(restoreHint(one), fmt.Errorf("the ledger of %s cannot be used: %s", one.Environment, one.Error))
 		}
@@ -224,7 +237,7 @@ func (r recovery) err() error {
 			return faultFound("propagator recover", fmt.Errorf("%s: %d of %s not complete in %s", one.Version, one.Missing, plural(one.Images, "image"), one.Registry))
 		}
 	}
-	return nil
+	return unknown
 }
 
 // restoreHint says how an environment's branch becomes what it was.
@@ -242,6 +255,8 @@ func (r recovery) table(w io.Writer) {
 		switch {
 		case one.branch != "":
 			state = "LEDGER: " + one.Error
+		case one.unknown != nil:
+			state = "UNKNOWN: " + one.Error
 		case one.Error != "":
 			state = "LOST: " + one.Error
 		case one.From != "":

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -32,6 +33,11 @@ func TestRecover(t *testing.T) {
 	w.must("promote", "prod")
 	w.deployed()
 	w.must("recover")
+
+	// A registry that does not let us in has lost nothing, as far as anybody knows.
+	w.registries["prod"].Deny(func(*http.Request) bool { return true })
+	w.fails(1, []string{"recover"}, "prod.registry.example/shop", "hint: docker login prod.registry.example")
+	w.fails(1, []string{"recover", "--dry-run"}, "prod.registry.example/shop")
 
 	w.lose("prod")
 	w.fails(4, []string{"recover", "--dry-run"}, "3 of 3 images not complete in prod.registry.example/shop", "hint: propagator recover")
