@@ -200,6 +200,11 @@ func TestHotfixSkip(t *testing.T) {
 	w.fails(2, []string{"promote", "prod", "--skip", "stage", "--reason", "r"}, "has to name the snapshot")
 	w.fails(2, []string{"promote", "prod", "v0.1.0", "--rollback", "--skip", "stage", "--reason", "r"}, "needs no --skip")
 	w.must("hotfix", "compose")
+	// A name that is not meant must not become no skip at all.
+	for _, name := range []string{"stgae", "prod", "dev"} {
+		w.fails(2, []string{"hotfix", "promote", "now", "--to", "prod", "--skip", name, "--reason", "r"}, name)
+		w.fails(2, []string{"promote", "prod", "v0.1.1", "--skip", name, "--reason", "r"}, name)
+	}
 	w.fails(3, []string{"hotfix", "promote", "now", "--to", "prod", "--skip", "stage", "--reason", "nobody can pay"}, "APPROVAL_MISSING")
 	w.approve("shop/v0.1.1")
 	w.must("hotfix", "promote", "now", "--to", "prod", "--skip", "stage", "--reason", "nobody can pay")

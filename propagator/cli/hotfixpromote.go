@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,15 @@ needs a --reason; both are recorded, and the hotfix stays owed.`,
 		if to != "" {
 			if _, err := ledgerArgument(cmd, state.Pipeline, to); err != nil {
 				return err
+			}
+		}
+		for _, name := range p.request.Skip {
+			if _, err := ledgerArgument(cmd, state.Pipeline, name); err != nil {
+				return err
+			}
+			after := state.Pipeline.Downstream(name) // and itself
+			if name == to || len(after) < 2 || to != "" && !slices.Contains(after, to) {
+				return usage(cmd, "%s does not come before %s, so that it cannot be skipped", name, cmp.Or(to, "any other environment"))
 			}
 		}
 		result, err := p.bring(cmd.Context(), s, state, args[0], to)
@@ -164,9 +174,7 @@ func (p *promoting) firstWithout(ctx context.Context, s *session, state *promoti
 		for _, version := range versions {
 			request := p.request
 			request.Environment, request.Version = e.Name, version
-			if !comesAfter(e, request.Skip) {
-				request.Skip = nil
-			}
+			request.Skip = slices.DeleteFunc(slices.Clone(request.Skip), func(name string) bool { return !slices.Contains(e.After, name) })
 			step, err := s.PlanRequest(ctx, state, request)
 			if err == nil {
 				return step, nil
@@ -189,11 +197,6 @@ func (p *promoting) firstWithout(ctx context.Context, s *session, state *promoti
 }
 
 var errEverywhere = errors.New("every environment on the way has had it")
-
-// comesAfter reports whether an environment takes snapshots from one of those.
-func comesAfter(e promotion.Environment, names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(e.After, name) })
-}
 
 func (r hotfixPromoted) table(w io.Writer) {
 	if r.Composed != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -184,8 +185,14 @@ func (p *promoting) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := ledgerArgument(cmd, state.Pipeline, args[0]); err != nil {
+	configured, err := ledgerArgument(cmd, state.Pipeline, args[0])
+	if err != nil {
 		return err
+	}
+	for _, name := range request.Skip {
+		if !slices.Contains(configured.After, name) {
+			return usage(cmd, "%s does not come directly before %s; there is %s", name, args[0], strings.Join(configured.After, ", "))
+		}
 	}
 	request.Environment = args[0]
 	if len(args) > 1 {
