@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fleeting-taas/propagator/pkg/config"
 	"github.com/fleeting-taas/propagator/pkg/mirror"
@@ -36,9 +37,17 @@ func (s Step) makes(made snapshot.Snapshot) bool {
 	case made.Lock.Version != s.Version || made.Lock.Source.Tag != s.Tag || !made.Lock.Source.Scheduled.Equal(s.Scheduled):
 		return false
 	case s.Kind == Compose:
-		return made.Lock.Base != nil && made.Lock.Base.Snapshot == s.Onto && len(made.Composed()) == len(s.Hotfixes)
+		// Hotfixes that cannot be built may have been left out.
+		composed := made.Composed()
+		return made.Lock.Base != nil && made.Lock.Base.Snapshot == s.Onto && len(composed) > 0 &&
+			!slices.ContainsFunc(composed, func(h snapshot.Hotfix) bool { return !s.brings(h) })
 	}
 	return s.Kind == Capture && made.Source == s.Commit
+}
+
+// brings reports whether a hotfix is among the step's.
+func (s Step) brings(h snapshot.Hotfix) bool {
+	return slices.ContainsFunc(s.Hotfixes, func(own snapshot.Hotfix) bool { return own.Name == h.Name && own.Head == h.Head })
 }
 
 // Mirror makes the snapshot's images complete in the environment's registry, as

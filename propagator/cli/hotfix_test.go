@@ -213,6 +213,25 @@ func TestHotfixSkip(t *testing.T) {
 	w.golden("hotfix-skip.txt")
 }
 
+// TestHotfixLeftOut: a hotfix with an image that does not exist keeps no other one from
+// being shipped, and is said to be left out.
+func TestHotfixLeftOut(t *testing.T) {
+	w := running(t)
+	w.must("hotfix", "start", "good")
+	w.fix("hotfix/good", web("prod", 3, "good"))
+	w.must("hotfix", "start", "bad")
+	w.fix("hotfix/bad", gitrepotest.Files{"envs/prod/orders/deployment.yaml": deployment("orders", 3, "dev.registry.example/shop/orders:not-there")})
+	for _, args := range [][]string{{"hotfix", "compose", "--dry-run"}, {"hotfix", "compose"}} {
+		out := w.must(args...)
+		if !strings.Contains(out, "hotfixes  good\n") || !strings.Contains(out, "left out  bad\n") {
+			t.Errorf("%v:\n%s", args, out)
+		}
+	}
+	if got := w.git.Git("shop.git", "show", "shop/v0.1.1:envs/prod/web/web.yaml"); !strings.Contains(got, "# good") {
+		t.Errorf("the patch has\n%s", got)
+	}
+}
+
 func TestHotfixCompletion(t *testing.T) {
 	w := running(t)
 	w.must("hotfix", "start", "pay-timeout")

@@ -102,7 +102,7 @@ func (p *promoting) bring(ctx context.Context, s *session, state *promotion.Stat
 		}
 		since := h.Since
 		if due {
-			patch, err := s.compose(ctx, state, step, p.dryRun)
+			patch, err := s.compose(ctx, state, step, h.Name, p.dryRun)
 			if err != nil {
 				return result, err
 			}

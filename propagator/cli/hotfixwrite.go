@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,9 @@ type composedPatch struct {
 	Commit   gitrepo.Hash `json:"commit"`
 	Onto     string       `json:"onto"`
 	Hotfixes []string     `json:"hotfixes"`
-	Mirrored []mirrored   `json:"mirrored"`
+	// LeftOut cannot be built: what hotfix show says about them.
+	LeftOut  []string   `json:"leftOut"`
+	Mirrored []mirrored `json:"mirrored"`
 }
 
 func hotfixComposeCommand(a *app) *cobra.Command {
@@ -62,7 +65,7 @@ The hook does this by itself, unless hotfixes.compose is manual.`,
 		}
 		result := composedPatches{DryRun: dryRun, Patches: []composedPatch{}}
 		for _, step := range steps {
-			patch, err := s.compose(cmd.Context(), state, step, dryRun)
+			patch, err := s.compose(cmd.Context(), state, step, "", dryRun)
 			if err != nil {
 				return err
 			}
@@ -84,17 +87,28 @@ func (a *app) observeToWrite(cmd *cobra.Command, by string, dryRun bool) (*sessi
 	return s, state, err
 }
 
-// compose makes one patch, or only works it out.
-func (s *session) compose(ctx context.Context, state *promotion.State, step promotion.Step, dryRun bool) (composedPatch, error) {
-	patch := composedPatch{Version: step.Version.String(), Onto: step.Onto.String(), Mirrored: []mirrored{}, Hotfixes: []string{}}
-	for _, h := range step.Hotfixes {
-		patch.Hotfixes = append(patch.Hotfixes, h.Name)
-	}
+// compose makes one patch, or only works it out. It is refused without the hotfix
+// that is asked for, if there is one.
+func (s *session) compose(ctx context.Context, state *promotion.State, step promotion.Step, asked string, dryRun bool) (composedPatch, error) {
+	patch := composedPatch{Version: step.Version.String(), Onto: step.Onto.String(), Mirrored: []mirrored{}, Hotfixes: []string{}, LeftOut: []string{}}
 	captured, err := s.PrepareComposition(ctx, state, step)
 	if err != nil {
 		return patch, err
 	}
 	patch.Commit = captured.Snapshot.ID
+	for _, h := range captured.Snapshot.Composed() {
+		patch.Hotfixes = append(patch.Hotfixes, h.Name)
+	}
+	for _, h := range step.Hotfixes {
+		if !slices.Contains(patch.Hotfixes, h.Name) {
+			patch.LeftOut = append(patch.LeftOut, h.Name)
+		}
+	}
+	if slices.Contains(patch.LeftOut, asked) {
+		return patch, &promotion.RefusedError{Wait: promotion.Wait{
+			Environment: hotfixPrefix + asked, Version: patch.Version, Reason: promotion.HotfixUnusable, Detail: "the patch cannot be built with it; propagator hotfix show " + asked,
+		}}
+	}
 	if !dryRun {
 		err := s.Publish(ctx, state, step, captured)
 		s.progress.close()
@@ -133,7 +147,11 @@ func (p composedPatch) write(w io.Writer, dryRun bool) {
 		text = "would compose " + p.Version + " (dry run, nothing was written)"
 	}
 	_, _ = fmt.Fprintln(w, printable(text))
-	facts := []fact{{"onto", p.Onto}, {"hotfixes", strings.Join(p.Hotfixes, ", ")}, {"commit", p.Commit.Short()}}
+	facts := []fact{{"onto", p.Onto}, {"hotfixes", strings.Join(p.Hotfixes, ", ")}}
+	if len(p.LeftOut) > 0 {
+		facts = append(facts, fact{"left out", strings.Join(p.LeftOut, ", ")})
+	}
+	facts = append(facts, fact{"commit", p.Commit.Short()})
 	for _, m := range p.Mirrored {
 		facts = append(facts, fact{"mirror", m.summary(dryRun)})
 	}
