@@ -250,3 +250,41 @@ func TestHotfixStartAsks(t *testing.T) {
 	w.fails(2, []string{"hotfix", "start", "x"}, "which environment needs the fix? There are prod and eu", "add --from prod or --from eu")
 	w.fails(2, []string{"hotfix", "start", "x", "--from", "eu"}, "eu runs nothing yet", "propagator promote eu")
 }
+
+// TestHotfixPastAnEndThatMovedOn: of two ends of the way one runs a newer release by
+// then, without ever having had the patch. The other one gets it all the same.
+func TestHotfixPastAnEndThatMovedOn(t *testing.T) {
+	w := newWorld(t)
+	configuration := pipeline() +
+		"- name: us\n  path: envs/us\n  registry: prod\n  promote: manual\n  after: [stage]\n  destinations:\n  - {cluster: in-cluster, namespace: shop-us}\n"
+	everywhere := func(ends ...string) {
+		t.Helper()
+		w.must("snapshot", "create")
+		w.must("promote", "stage")
+		w.deployed()
+		for _, end := range ends {
+			w.must("promote", end, "--override", "APPROVAL_MISSING", "--reason", "r")
+			w.deployed()
+		}
+	}
+	release := func(tag string) {
+		files := shop(configuration, tag)
+		for _, file := range []string{"orders/deployment.yaml", "web/web.yaml"} {
+			files["envs/us/"+file] = files["envs/prod/"+file]
+		}
+		w.commit(files)
+	}
+	release("1.0")
+	everywhere("prod", "us")
+	w.image("dev.registry.example/shop", "orders", "1.1", true)
+	release("1.1")
+	everywhere("prod")
+
+	w.must("hotfix", "start", "pay", "--from", "us")
+	w.fix("hotfix/pay", web("us", 3, "pay"))
+	w.must("hotfix", "promote", "pay")
+	w.deployed()
+	if out := w.must("hotfix", "promote", "pay"); !strings.Contains(out, "promoted us to shop/v0.1.1") {
+		t.Errorf("on the way:\n%s", out)
+	}
+}

@@ -188,7 +188,8 @@ func (p *promoting) firstWithout(ctx context.Context, s *session, state *promoti
 			}
 		}
 		var no *promotion.RefusedError
-		if errors.As(refused, &no) && no.Wait.Reason == promotion.OlderThanCurrent {
+		if errors.As(refused, &no) && (no.Wait.Reason == promotion.OlderThanCurrent || no.Wait.Reason == promotion.Superseded) &&
+			versions[0].Compare(e.Current().Snapshot) < 0 {
 			continue // it runs something newer, and nothing later waits for this
 		}
 		return promotion.Step{}, refused
