@@ -199,6 +199,9 @@ func (c created) table(w io.Writer) {
 	}
 	writeFacts(w, facts...)
 	if c.DryRun {
+		for _, environment := range c.Promoted {
+			_, _ = fmt.Fprintf(w, "%s would point at %s at once (promote: auto)\n", environment, c.Version)
+		}
 		_, _ = fmt.Fprintln(w)
 		c.imageTable(w)
 		return

@@ -62,6 +62,9 @@ func TestWait(t *testing.T) {
 	commit := w.commit(shop(strings.Replace(pipeline(), "promote: manual", "promote: auto", 1), "1.0"))
 	quick := []string{"--timeout", "3s", "--interval", "10ms"}
 	w.fails(5, append([]string{"wait", "--env", "stage", "--commit", string(commit)}, quick...), "no snapshot was made of commit "+commit.Short()+" yet", "hint: propagator explain stage")
+	if out := w.must("snapshot", "create", "--dry-run"); !strings.Contains(out, "stage would point at shop/v0.1.0 at once (promote: auto)") {
+		t.Errorf("a dry run hides a promotion:\n%s", out)
+	}
 	w.must("snapshot", "create")
 	w.fails(5, append([]string{"wait", "--env", "stage"}, quick...), "stage has no evidence of shop/v0.1.0 yet")
 	w.fails(2, []string{"wait"}, "--env ENVIRONMENT")
