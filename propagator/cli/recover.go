@@ -201,9 +201,13 @@ func (s *session) recoverOne(ctx context.Context, state *promotion.State, e prom
 	switch {
 	case err == nil:
 		return one
-	case report.Images == nil, cannotAsk(ctx, err):
-		one.Missing = 0
-		return fail(firstOf(report, err))
+	case report.Images == nil:
+		return fail(err)
+	case cannotAsk(ctx, err):
+		// Whatever else is missing: of some images nobody knows.
+		one.Missing, one.unknown = 0, firstOf(report, err)
+		one.Error = brief(one.unknown)
+		return one
 	case dryRun:
 		return one
 	}
